@@ -1,0 +1,166 @@
+"""Rules put to facts: findings in the order to mend them, what could not be told, what does not apply, what crashed."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+from gpudoctor.host import Denied, NoAnswer, Slow
+from gpudoctor.model import LAYERS, Diagnosis, Finding, Note, NotApplicable, Rule, Untold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gpudoctor.facts import Facts
+
+_RULES = os.path.join(os.path.dirname(__file__), "rules")
+_SEVERITIES = ("error", "warning", "hint")
+
+
+def areas() -> tuple[str, ...]:
+    """Return the areas that have rules, sorted."""
+    return tuple(sorted(entry.name for entry in os.scandir(_RULES) if entry.is_dir() and entry.name.isidentifier()))
+
+
+def modules(area: str) -> tuple[str, ...]:
+    """Return the module names of one area's rules, sorted: one file a rule."""
+    names = (name.removesuffix(".py") for name in os.listdir(os.path.join(_RULES, area)) if name.endswith(".py"))
+    return tuple(sorted(name for name in names if not name.startswith("_")))
+
+
+def load(area: str, module: str) -> Rule:
+    """Import one rule."""
+    rule: Rule = import_module(f"gpudoctor.rules.{area}.{module}").RULE
+    return rule
+
+
+def all_rules() -> tuple[Rule, ...]:
+    """Import every rule: 10 to 20 ms the first time."""
+    return tuple(load(area, module) for area in areas() for module in modules(area))
+
+
+def named(name: str) -> Rule | None:
+    """Return the rule called ``area/slug`` or ``slug``, importing no other; None where there is none."""
+    area, sign, slug = name.rpartition("/")
+    module = slug.replace("-", "_").replace(".", "_")
+    if not module.isidentifier():
+        return None
+    for candidate in (area,) if sign else areas():
+        if candidate.isidentifier() and os.path.exists(os.path.join(_RULES, candidate, f"{module}.py")):
+            rule = load(candidate, module)
+            return rule if slug == rule.slug else None
+    return None
+
+
+def chosen(names: Iterable[str]) -> tuple[Rule, ...]:
+    """Return the rules named by ``area``, ``area/slug`` or ``slug``; raises LookupError with the first unknown name."""
+    known = areas()
+    found: dict[str, Rule] = {}
+    for name in names:
+        rules: Sequence[Rule]
+        if name in known:
+            rules = [load(name, module) for module in modules(name)]
+        else:
+            rule = named(name)
+            if rule is None:
+                raise LookupError(name)
+            rules = [rule]
+        found.update((rule.name, rule) for rule in rules)
+    return tuple(found.values())
+
+
+def diagnose(facts: Facts, rules: Sequence[Rule]) -> Diagnosis:
+    """Put rules to one host's facts. A rule that raises anything unforeseen is a result too ("crashed")."""
+    findings: list[tuple[Rule, Finding]] = []
+    untold: list[Untold] = []
+    not_applicable: list[Note] = []
+    crashed: list[Note] = []
+    passed: list[str] = []
+    for rule in rules:
+        before = len(findings)
+        try:
+            for finding in rule.check(facts):
+                findings.append((rule, _stamped(finding, rule)))  # noqa: PERF401 - what came before a miss is kept
+        except NotApplicable as reason:
+            not_applicable.append(Note(rule.name, str(reason)))
+            continue
+        except NoAnswer as missed:
+            untold.append(Untold(rule.name, _reason(missed), f"cannot tell: {missed}", rule.severity))
+            continue
+        except Exception as error:  # noqa: BLE001 - a broken check is a result, not a dead program
+            crashed.append(Note(rule.name, f"{type(error).__name__}: {error} ({_place(error)})"))
+            continue
+        if len(findings) == before:
+            passed.append(rule.name)
+    return Diagnosis(_ordered(findings), tuple(untold), tuple(not_applicable), tuple(crashed), tuple(passed))
+
+
+def _stamped(finding: Finding, rule: Rule) -> Finding:
+    return finding._replace(
+        rule=rule.name,
+        severity=finding.severity or rule.severity,
+        breaks=rule.breaks if finding.breaks is None else finding.breaks,
+        needs=rule.needs if finding.needs is None else finding.needs,
+    )
+
+
+def _reason(missed: NoAnswer) -> Literal["denied", "slow", "unseen"]:
+    return "denied" if isinstance(missed, Denied) else "slow" if isinstance(missed, Slow) else "unseen"
+
+
+def _place(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "?" if trace is None else f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+
+
+def _ordered(findings: list[tuple[Rule, Finding]]) -> tuple[Finding, ...]:
+    """Put root causes first, the ones that stop a container before mere risks, and fold under each what follows from it."""
+    depth = {layer: at for at, layer in enumerate(LAYERS)}
+
+    def key(item: tuple[Rule, Finding]) -> tuple[int, int, int, str]:
+        rule, finding = item
+        layers = finding.breaks or finding.needs or ()
+        bottom = min((depth[layer] for layer in layers), default=len(LAYERS))
+        return (_SEVERITIES.index(finding.severity or "error"), bottom, rule.rank, rule.name)
+
+    ordered = sorted(findings, key=key)
+    causes = _causes(ordered)
+    result: list[Finding] = []
+    todo = [finding for _, finding in reversed(ordered) if causes[finding.rule] is None]
+    unfolded: set[str] = set()
+    while todo:
+        finding = todo.pop()
+        result.append(finding._replace(because_of=causes[finding.rule]))
+        if finding.rule not in unfolded:
+            unfolded.add(finding.rule)
+            todo.extend(each for _, each in reversed(ordered) if causes[each.rule] == finding.rule)
+    return tuple(result)
+
+
+def _causes(ordered: list[tuple[Rule, Finding]]) -> dict[str, str | None]:
+    """Return for each rule that found something the rule whose finding explains it, None for a root cause."""
+    # The lowest error that takes a layer away explains every finding that needs this layer.
+    broken: dict[str, str] = {}
+    for _, finding in ordered:
+        for layer in (finding.breaks or ()) if finding.severity == "error" else ():
+            broken.setdefault(layer, finding.rule)
+    causes: dict[str, str | None] = {finding.rule: None for _, finding in ordered}
+    for rule, finding in ordered:
+        layers = sorted(finding.needs or (), key=LAYERS.index)
+        candidates = [*rule.follows, *(broken[layer] for layer in layers if layer in broken)]
+        for candidate in candidates:
+            if candidate in causes and rule.name not in _chain(candidate, causes):
+                causes[rule.name] = candidate
+                break
+    return causes
+
+
+def _chain(name: str | None, causes: dict[str, str | None]) -> list[str]:
+    chain = []
+    while name is not None and name not in chain:
+        chain.append(name)
+        name = causes[name]
+    return chain

@@ -1,0 +1,161 @@
+"""What is true of a host, one file an area. A rule reads facts and never asks the host itself what a fact already says.
+
+Facts are worked out when they are first asked for and kept. Where the host gives no answer, the fact raises the host's
+``NoAnswer`` (each time it is asked), and the rule that needed it ends as "cannot tell".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from gpudoctor.host import NoAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gpudoctor.facts.boot import Boot
+    from gpudoctor.facts.cdi import Cdi
+    from gpudoctor.facts.cgroup import Cgroup
+    from gpudoctor.facts.devices import Devices
+    from gpudoctor.facts.docker import Docker
+    from gpudoctor.facts.driver import Driver
+    from gpudoctor.facts.gpu import Gpus
+    from gpudoctor.facts.packages import Packages
+    from gpudoctor.facts.platform import Platform
+    from gpudoctor.facts.podman import Podman
+    from gpudoctor.facts.services import Services
+    from gpudoctor.facts.toolkit import Toolkit
+    from gpudoctor.host import Host
+
+_T = TypeVar("_T")
+
+
+class fact(Generic[_T]):  # noqa: N801 - used as a decorator, like `property`
+    """A value worked out once; a ``NoAnswer`` met on the way is kept as well and raised again."""
+
+    def __init__(self, work: Callable[[Any], _T]) -> None:
+        """Take the method that works the value out."""
+        self.work = work
+        self.name = work.__name__
+        self.__doc__ = work.__doc__
+
+    @overload
+    def __get__(self, area: None, owner: type) -> fact[_T]: ...
+    @overload
+    def __get__(self, area: object, owner: type) -> _T: ...
+    def __get__(self, area: object | None, owner: type) -> fact[_T] | _T:
+        """Return the value; it then stands in the instance and is found before this descriptor."""
+        if area is None:
+            return self
+        kept = area.__dict__
+        missed = kept.get(f"{self.name} missed")
+        if missed is not None:
+            raise missed.with_traceback(None)
+        try:
+            value = self.work(area)
+        except NoAnswer as miss:
+            kept[f"{self.name} missed"] = miss
+            raise
+        kept[self.name] = value
+        return value
+
+
+class Facts:
+    """All that is known of one host, area by area."""
+
+    def __init__(self, host: Host) -> None:
+        """Take the host that answers."""
+        self.host = host
+
+    @fact
+    def platform(self) -> Platform:
+        """Return what the machine is: architecture, kernel, distribution, systemd, virtualisation."""
+        from gpudoctor.facts.platform import Platform
+
+        return Platform(self)
+
+    @fact
+    def boot(self) -> Boot:
+        """Return kernel arguments now and at the next boot, the boot loader, Secure Boot."""
+        from gpudoctor.facts.boot import Boot
+
+        return Boot(self)
+
+    @fact
+    def packages(self) -> Packages:
+        """Return what the distribution's package manager has installed."""
+        from gpudoctor.facts.packages import Packages
+
+        return Packages(self)
+
+    @fact
+    def gpus(self) -> Gpus:
+        """Return the NVIDIA display functions, NVSwitches, and what the driver says of each GPU."""
+        from gpudoctor.facts.gpu import Gpus
+
+        return Gpus(self)
+
+    @fact
+    def driver(self) -> Driver:
+        """Return the driver: loaded module, module on disk, user libraries, DKMS, kernel log."""
+        from gpudoctor.facts.driver import Driver
+
+        return Driver(self)
+
+    @fact
+    def devices(self) -> Devices:
+        """Return the device nodes and the majors the kernel gave."""
+        from gpudoctor.facts.devices import Devices
+
+        return Devices(self)
+
+    @fact
+    def cgroup(self) -> Cgroup:
+        """Return the cgroup hierarchy."""
+        from gpudoctor.facts.cgroup import Cgroup
+
+        return Cgroup(self)
+
+    @fact
+    def docker(self) -> Docker:
+        """Return the Docker daemon: which one, its configuration, what it says of itself."""
+        from gpudoctor.facts.docker import Docker
+
+        return Docker(self)
+
+    @fact
+    def podman(self) -> Podman:
+        """Return podman, and whether it poses as docker."""
+        from gpudoctor.facts.podman import Podman
+
+        return Podman(self)
+
+    @fact
+    def toolkit(self) -> Toolkit:
+        """Return the NVIDIA container toolkit: version, programs, config.toml, effective injection path."""
+        from gpudoctor.facts.toolkit import Toolkit
+
+        return Toolkit(self)
+
+    @fact
+    def cdi(self) -> Cdi:
+        """Return the CDI specs, parsed."""
+        from gpudoctor.facts.cdi import Cdi
+
+        return Cdi(self)
+
+    @fact
+    def services(self) -> Services:
+        """Return systemd units: installed, enabled, active."""
+        from gpudoctor.facts.services import Services
+
+        return Services(self)
+
+
+class Area:
+    """The base of one area's facts."""
+
+    def __init__(self, facts: Facts) -> None:
+        """Take all the facts: an area may build on another."""
+        self.facts = facts
+        self.host = facts.host

@@ -1,0 +1,381 @@
+"""The NVIDIA driver: the loaded module, the module on disk for the running kernel, each user library, DKMS, the kernel log."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from gpudoctor import tables
+from gpudoctor.facts import Area, fact
+from gpudoctor.formats import kernel_log, ldcache, modprobe, procfs
+from gpudoctor.host import Absent, NoAnswer, Slow, Unseen
+
+VERSION = "/proc/driver/nvidia/version"
+MODULE = "/sys/module/nvidia"
+PARAMS = "/proc/driver/nvidia/params"
+LIBRARIES = (
+    "libcuda.so.1",
+    "libnvidia-ml.so.1",
+    "libnvidia-encode.so.1",
+    "libnvcuvid.so.1",
+    "libnvidia-ptxjitcompiler.so.1",
+)
+LIBRARY_FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/lib/x86_64-linux-gnu/nvidia/current",
+    "/usr/lib/aarch64-linux-gnu/nvidia/current",
+    "/usr/lib/aarch64-linux-gnu/nvidia",
+    "/usr/lib/aarch64-linux-gnu/tegra",
+    "/usr/lib/wsl/lib",
+)
+ODD_LIBRARY_FOLDERS = ("/var/lib/nvidia/lib64", "/usr/local/nvidia/lib64", "/opt/nvidia/lib64", "/run/opengl-driver/lib")
+"""Where Container-Optimized OS, the GPU operator, Talos and NixOS keep the driver's libraries."""
+MODULE_NAMES = ("nvidia.ko", "nvidia-current.ko")
+MODPROBE_FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
+DKMS = "/var/lib/dkms"
+
+Flavour = Literal["open", "proprietary"]
+
+
+class Library(NamedTuple):
+    """One user library of the driver: where it was found, what it resolves to (None: dangling), and the version in that name."""
+
+    soname: str
+    path: str
+    real: str | None
+    version: str | None
+
+
+class Directive(NamedTuple):
+    """One modprobe.d directive and where it stands."""
+
+    path: str
+    line: int
+    verb: str
+    module: str
+    rest: str
+
+
+class DkmsTree(NamedTuple):
+    """One version of the driver in DKMS: the kernels it is built for, its build log, and whether its source is there."""
+
+    path: str
+    version: str
+    kernels: tuple[str, ...]
+    log: str | None
+    source_missing: bool
+
+
+class Driver(Area):
+    """What is loaded, what is on disk, and whether both agree."""
+
+    @fact
+    def loaded(self) -> procfs.DriverVersion | None:
+        """Return version and flavour of the loaded module, from /proc/driver/nvidia/version; None where it is not loaded."""
+        text = self.host.text(VERSION)
+        return None if text is None else procfs.driver_version(text)
+
+    @fact
+    def version(self) -> str | None:
+        """Return the loaded module's version, from /proc or /sys."""
+        if self.loaded is not None:
+            return self.loaded.version
+        text = self.host.text(f"{MODULE}/version")
+        return text.strip() or None if text is not None else None
+
+    @fact
+    def version_source(self) -> str:
+        """Return the file that ``version`` was read from."""
+        return VERSION if self.loaded is not None else f"{MODULE}/version"
+
+    @fact
+    def is_loaded(self) -> bool:
+        """Say whether the nvidia module is loaded."""
+        return self.version is not None or "nvidia" in self.modules or self.host.exists(MODULE)
+
+    @fact
+    def modules(self) -> dict[str, str]:
+        """Return the loaded kernel modules and their states."""
+        return procfs.modules(self.host.text("/proc/modules") or "")
+
+    @fact
+    def branch(self) -> int | None:
+        """Return the driver branch (535, 580 ...): of the loaded module, else of the one on disk, else of the library."""
+        for version in (self.version, self.disk_version, self.library_version):
+            numbers = tables.version(version or "")
+            if numbers:
+                return numbers[0]
+        return None
+
+    @fact
+    def module_file(self) -> str | None:
+        """Return the module file for the running kernel, None where there is none."""
+        return self._module_of(self.facts.platform.kernel)
+
+    @fact
+    def kernels_with_module(self) -> tuple[str, ...]:
+        """Return the kernels in /lib/modules for which a module file is there."""
+        return tuple(kernel for kernel in self.host.names("/lib/modules") if self._module_of(kernel) is not None)
+
+    def _module_of(self, kernel: str) -> str | None:
+        if not kernel:
+            return None
+        root = f"/lib/modules/{kernel}"
+        listing = self.host.bytes(f"{root}/modules.dep") or b""
+        for name in MODULE_NAMES:
+            at = listing.find(f"/{name}".encode())
+            if at >= 0:
+                start = listing.rfind(b"\n", 0, at) + 1
+                return f"{root}/{listing[start : listing.find(b':', at)].decode('utf-8', 'replace')}"
+        # DKMS and installers put it here; modules.dep may not have been made yet.
+        for folder in ("updates/dkms", "updates", "extra", "kernel/drivers/video", "kernel/nvidia", "weak-updates"):
+            for name in self.host.names(f"{root}/{folder}"):
+                if name.startswith(MODULE_NAMES):
+                    return f"{root}/{folder}/{name}"
+        return None
+
+    @fact
+    def disk_version(self) -> str | None:
+        """Return the version of the module that the running kernel would load (``modinfo``), None where there is none."""
+        return self._modinfo("version")
+
+    @fact
+    def disk_license(self) -> str | None:
+        """Return the licence of the module on disk: ``NVIDIA`` is the proprietary flavour, ``Dual MIT/GPL`` the open one."""
+        return self._modinfo("license")
+
+    def _modinfo(self, field: str) -> str | None:
+        for module in ("nvidia", "nvidia-current"):
+            ran = self.host.command("modinfo", "-F", field, module)
+            text = ran.out.decode("utf-8", "replace").strip() if ran is not None and ran.rc == 0 else ""
+            if text:
+                return text
+        return None
+
+    @fact
+    def flavour(self) -> Flavour | None:
+        """Return whether the module is the open or the proprietary one: as loaded, else as on disk; None where neither says."""
+        if self.loaded is not None:
+            return "open" if self.loaded.open else "proprietary"
+        licence = self.disk_license
+        if licence is None:
+            return None
+        return "proprietary" if licence == "NVIDIA" else "open"
+
+    @fact
+    def _cache(self) -> dict[str, tuple[str, ...]]:
+        try:
+            ran = self.host.command("ldconfig", "-p")
+        except Unseen:
+            ran = None
+        if ran is not None and ran.rc == 0 and ran.out:
+            return ldcache.from_listing(ran.out.decode("utf-8", "replace"))
+        data = self.host.bytes("/etc/ld.so.cache")
+        return ldcache.from_cache(data) if data else {}
+
+    def cached(self, soname: str) -> tuple[str, ...]:
+        """Return the paths under which the dynamic linker's cache has this library."""
+        return self._cache.get(soname, ())
+
+    @fact
+    def libraries(self) -> dict[str, Library]:
+        """Return the driver's user libraries that are there, by soname; the linker's cache decides, then the usual folders."""
+        return {soname: found for soname in LIBRARIES if (found := self.library(soname)) is not None}
+
+    def library(self, soname: str) -> Library | None:
+        """Return one user library of the driver, None where it is in no folder that a container runtime looks in."""
+        candidates = [*self.cached(soname), *(f"{folder}/{soname}" for folder in LIBRARY_FOLDERS)]
+        dangling = None
+        for path in dict.fromkeys(candidates):
+            if self.host.lstat(path) is None:
+                continue
+            try:
+                real = self.host.real(path)
+            except Absent:
+                dangling = dangling or Library(soname, path, None, None)
+                continue
+            return Library(soname, path, real, _suffix(real))
+        return dangling
+
+    @fact
+    def library_version(self) -> str | None:
+        """Return the version of the user libraries, from the file name that libnvidia-ml or libcuda resolves to."""
+        for soname in ("libnvidia-ml.so.1", "libcuda.so.1"):
+            found = self.libraries.get(soname)
+            if found is not None and found.version is not None:
+                return found.version
+        return None
+
+    @fact
+    def installed(self) -> bool:
+        """Say whether anything of a driver is on this host: module, library or package."""
+        return bool(self.is_loaded or self.module_file or self.libraries or self.kernels_with_module or self.packages)
+
+    @fact
+    def packages(self) -> tuple[str, ...]:
+        """Return installed packages that carry a driver's module or libraries, as ``name version``."""
+        prefixes = (
+            "nvidia-driver",
+            "nvidia-headless",
+            "nvidia-dkms",
+            "nvidia-kernel",
+            "linux-modules-nvidia",
+            "libnvidia-compute",
+            "libnvidia-ml1",
+            "libcuda1",
+            "nvidia-open",
+            "nvidia-utils",
+            "akmod-nvidia",
+            "kmod-nvidia",
+            "cuda-drivers",
+            "nvidia-tesla",
+            "xorg-x11-drv-nvidia",
+            "nvidia-gfx",
+        )
+        found = [package for prefix in prefixes for package in self.facts.packages.matching(prefix)]
+        return tuple(dict.fromkeys(f"{package.name} {package.version}" for package in found))
+
+    @fact
+    def params(self) -> dict[str, str]:
+        """Return the module options in force, from /proc/driver/nvidia/params."""
+        return procfs.params(self.host.text(PARAMS) or "")
+
+    @fact
+    def modprobe(self) -> tuple[Directive, ...]:
+        """Return every modprobe.d directive; a file in /etc hides one of the same name below /usr/lib."""
+        seen: set[str] = set()
+        found = []
+        for folder in MODPROBE_FOLDERS:
+            for name in self.host.names(folder):
+                if not name.endswith(".conf") or name in seen:
+                    continue
+                seen.add(name)
+                path = f"{folder}/{name}"
+                for each in modprobe.parse(self.host.text(path) or ""):
+                    found.append(Directive(path, each.line, each.verb, each.module, each.rest))  # noqa: PERF401
+        return tuple(found)
+
+    def option(self, module: str, name: str) -> Directive | None:
+        """Return the last modprobe.d line that gives ``module`` (underscores) the option ``name``."""
+        lines = [
+            each
+            for each in self.modprobe
+            if each.verb == "options" and each.module == module and f" {name}=" in f" {each.rest}"
+        ]
+        return lines[-1] if lines else None
+
+    def blacklisted(self, module: str) -> Directive | None:
+        """Return the modprobe.d line that keeps ``module`` (underscores) from loading by itself."""
+        return next((each for each in self.modprobe if each.verb == "blacklist" and each.module == module), None)
+
+    @fact
+    def dkms(self) -> tuple[DkmsTree, ...]:
+        """Return the driver's trees in /var/lib/dkms."""
+        found = []
+        for name in self.host.names(DKMS):
+            if not name.startswith("nvidia"):
+                continue
+            for version in self.host.names(f"{DKMS}/{name}"):
+                path = f"{DKMS}/{name}/{version}"
+                if version.startswith("kernel-") or not version[:1].isdigit():
+                    continue
+                found.append(self._dkms_tree(path, version))
+        return tuple(found)
+
+    def _dkms_tree(self, path: str, version: str) -> DkmsTree:
+        entries = self.host.names(path)
+        kernels = tuple(each for each in entries if each not in {"source", "build", "log"})
+        built = tuple(
+            kernel
+            for kernel in kernels
+            if any(self.host.names(f"{path}/{kernel}/{arch}/module") for arch in self.host.names(f"{path}/{kernel}"))
+        )
+        log = next((where for where in (f"{path}/build/make.log", f"{path}/log/make.log") if self.host.exists(where)), None)
+        source_missing = "source" in entries and not self.host.exists(f"{path}/source")
+        return DkmsTree(path, version, built, log, source_missing)
+
+    @fact
+    def log(self) -> tuple[str, ...]:
+        """Return the kernel log's lines that matter here: of NVRM, nvidia, nouveau, module signatures, suspend.
+
+        From ``dmesg``, else from /var/log/kern.log or dmesg. Raises NoAnswer where the kernel refuses (dmesg_restrict).
+        """
+        refused: NoAnswer | None = None
+        try:
+            ran = self.host.command("dmesg")
+            if ran is not None and ran.rc == 0:
+                return kernel_log.lines(ran.out)
+        except NoAnswer as miss:
+            refused = miss
+        for path in ("/var/log/kern.log", "/var/log/dmesg"):
+            data = self.host.bytes(path)
+            if data is not None:
+                return kernel_log.lines(data)
+        if refused is not None:
+            raise refused
+        return ()
+
+    def logged(self, *words: str) -> str | None:
+        """Return the last line of the kernel log with all of these words, None where there is none or the log cannot be read."""
+        try:
+            lines = self.log
+        except NoAnswer:
+            return None
+        return next((line for line in reversed(lines) if all(word in line for word in words)), None)
+
+    @fact
+    def nvidia_smi(self) -> str | None:
+        """Return where nvidia-smi is, None where it is not installed."""
+        return next(
+            (path for path in ("/usr/bin/nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi") if self.host.lstat(path) is not None),
+            None,
+        )
+
+    @fact
+    def safe_to_ask(self) -> bool:
+        """Say whether NVML and nvidia-smi may be run without changing the host.
+
+        As root without a driver they create /dev/nvidiactl, with one they create missing nodes and so erase the evidence: the
+        driver must be loaded, and /dev/nvidiactl and the node of each GPU must exist already. A closed host cannot change.
+        """
+        if self.host.closed:
+            return True
+        if self.loaded is None or self.host.lstat("/dev/nvidiactl") is None or not self.facts.gpus.taken:
+            return False
+        return all(
+            gpu.minor is not None and self.host.lstat(f"/dev/nvidia{gpu.minor}") is not None for gpu in self.facts.gpus.taken
+        )
+
+    @fact
+    def smi(self) -> str | None:
+        """Return what ``nvidia-smi -L`` prints; None where it may not be asked, is not there, fails, or hangs."""
+        try:
+            ran = self.host.command("nvidia-smi", "-L") if self.safe_to_ask else None
+        except Slow:
+            return None
+        return ran.out.decode("utf-8", "replace") if ran is not None and ran.rc == 0 else None
+
+    @fact
+    def nvml(self) -> dict[str, Any] | None:
+        """Return what our NVML child says (``init`` is the code of nvmlInit); None where it may not be asked or hangs."""
+        try:
+            ran = self.host.command("nvml") if self.safe_to_ask else None
+        except Slow:
+            return None
+        if ran is None or ran.rc != 0:
+            return None
+        import json
+
+        try:
+            value = json.loads(ran.out)
+        except ValueError:
+            return None
+        return value if isinstance(value, dict) else None
+
+
+def _suffix(real: str) -> str | None:
+    """Return the version in a library's file name: ``libcuda.so.550.163.01`` -> ``550.163.01``; ``libcuda.so.1`` has none."""
+    _, sign, suffix = real.rpartition("/")[2].partition(".so.")
+    return suffix if sign and len(tables.version(suffix)) > 1 else None

@@ -1,0 +1,219 @@
+"""CDI specs (/etc/cdi, /var/run/cdi): the device nodes, mounts and hooks that come with a device's name.
+
+The CDI library reads YAML and JSON alike. JSON is parsed as JSON, because tabs are allowed there and PyYAML
+refuses them; YAML by libyaml's *base* loader, because pure Python takes 30 ms for 8 GPUs, and because any
+other loader makes the number 60 of the MIG device `1:0`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gpudoctor.formats import BOM, Malformed, position, strict
+
+_TWO_SPECS = "expected a single document in the stream"
+
+
+class Node(NamedTuple):
+    """A device node to make in the container.
+
+    `host_path` equals `path` where the spec names none. `major` and `minor` are None where the spec leaves
+    them to the runtime, which then asks the host. `type` is "c", "b" or "". `line` is the first line that
+    names the path.
+    """
+
+    path: str
+    host_path: str
+    major: int | None
+    minor: int | None
+    type: str
+    line: int | None
+
+
+class Device(NamedTuple):
+    """A device as `kind=name` asks for it. `mounts` are host paths, `hooks` the paths of their programs."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    mounts: tuple[str, ...]
+    hooks: tuple[str, ...]
+    env: tuple[str, ...]
+
+
+class Spec(NamedTuple):
+    """A spec file. `nodes`, `mounts`, `hooks` and `env` come with each of its devices.
+
+    `version` and `kind` are "" where they are missing, which the CDI library refuses.
+    """
+
+    version: str
+    kind: str
+    devices: tuple[Device, ...]
+    nodes: tuple[Node, ...]
+    mounts: tuple[str, ...]
+    hooks: tuple[str, ...]
+    env: tuple[str, ...]
+    annotations: tuple[tuple[str, str], ...]
+
+
+class _Edits(NamedTuple):
+    """The parts of a `containerEdits`."""
+
+    nodes: tuple[Node, ...]
+    mounts: tuple[str, ...]
+    hooks: tuple[str, ...]
+    env: tuple[str, ...]
+
+
+def parse(data: bytes, path: str) -> Spec:
+    """Parse a spec; `path` only tells by its ending whether JSON is meant.
+
+    Raises `Malformed` for what is neither JSON nor YAML, and for a document that is no spec: no mapping,
+    devices that are no list, a device without a name.
+    """
+    content = strict(data.removeprefix(BOM))
+    json_first = path.endswith(".json") or content.lstrip()[:1] == "{"
+    document = _from_json(content) if json_first else _from_yaml(content)
+    top = _mapping(document, "the spec")
+    lines: dict[str, int | None] = {}
+    common = _edits(top, content, lines)
+    devices = []
+    for item in _list(top, "devices"):
+        device = _mapping(item, "a device")
+        name = _text(device, "name", "a device")
+        if not name:
+            raise Malformed("a device without a name")
+        devices.append(Device(name, *_edits(device, content, lines)))
+    notes = _mapping(top.get("annotations") or {}, "annotations")
+    return Spec(
+        _text(top, "cdiVersion", "the spec"),
+        _text(top, "kind", "the spec"),
+        tuple(devices),
+        *common,
+        tuple((str(name), str(value)) for name, value in notes.items()),
+    )
+
+
+def line_of(data: bytes, needle: str) -> int | None:
+    """Give the first line (from 1) that contains a text; None where none does."""
+    at = data.find(needle.encode("utf-8", "replace"))
+    return data.count(b"\n", 0, at) + 1 if at >= 0 else None
+
+
+def _from_json(content: str) -> object:
+    """Parse JSON, or YAML's braces, which the CDI library takes as well."""
+    import json
+
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        place = position(content, error.pos)
+        try:
+            return _from_yaml(content)
+        except Malformed:
+            raise Malformed(f"neither JSON nor YAML ({error.msg.lower()})", *place) from None
+    except RecursionError:
+        raise Malformed("too many levels of nesting") from None
+    except ValueError:
+        raise Malformed("a number with too many digits") from None
+
+
+def _from_yaml(content: str) -> object:
+    """Parse YAML with every value left as text."""
+    import yaml
+
+    try:
+        # The base loader makes text, lists and mappings only; no tag makes it build anything else.
+        return yaml.load(content, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # noqa: S506
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        reason = error.problem or "no YAML"
+        if error.context and error.context.startswith(_TWO_SPECS):
+            reason = "a second document, where one spec is expected"
+        raise Malformed(reason, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0) from None
+    except yaml.YAMLError:
+        raise Malformed("a character that YAML does not allow") from None
+    except RecursionError:
+        raise Malformed("too many levels of nesting") from None
+    except (ValueError, TypeError):
+        raise Malformed("no YAML that can be read") from None
+
+
+def _edits(holder: dict[object, object], content: str, lines: dict[str, int | None]) -> _Edits:
+    """Read the containerEdits of a device or of the whole spec; empty where there are none."""
+    edits = _mapping(holder.get("containerEdits") or {}, "containerEdits")
+    if not edits:
+        return _Edits((), (), (), ())
+    nodes = []
+    for item in _list(edits, "deviceNodes"):
+        node = _mapping(item, "a device node")
+        path = _text(node, "path", "a device node")
+        if path not in lines:
+            lines[path] = _line(content, path)
+        nodes.append(
+            Node(
+                path,
+                _text(node, "hostPath", "a device node") or path,
+                _number(node, "major"),
+                _number(node, "minor"),
+                _text(node, "type", "a device node"),
+                lines[path],
+            )
+        )
+    return _Edits(
+        tuple(nodes),
+        tuple(_text(_mapping(item, "a mount"), "hostPath", "a mount") for item in _list(edits, "mounts")),
+        tuple(_text(_mapping(item, "a hook"), "path", "a hook") for item in _list(edits, "hooks")),
+        tuple(str(item) for item in _list(edits, "env") if isinstance(item, str)),
+    )
+
+
+def _line(content: str, path: str) -> int | None:
+    """Find the first line that names exactly this path, and not a longer one that begins or ends with it."""
+    at = content.find(path) if path else -1
+    while at >= 0:
+        behind = content[at + len(path) : at + len(path) + 1]
+        before = content[at - 1 : at] if at else ""
+        if not behind.isalnum() and behind not in {"-", "_", "/", "."} and not before.isalnum():
+            return content.count("\n", 0, at) + 1
+        at = content.find(path, at + 1)
+    return None
+
+
+def _mapping(value: object, what: str) -> dict[object, object]:
+    """Give a mapping, or raise."""
+    if not isinstance(value, dict):
+        raise Malformed(f"{what} must be a mapping")
+    return value
+
+
+def _list(holder: dict[object, object], key: str) -> list[object]:
+    """Give the list under a key, [] where there is none, or raise."""
+    value = holder.get(key)
+    if value is None or value == "":
+        return []
+    if not isinstance(value, list):
+        raise Malformed(f"{key} must be a list")
+    return value
+
+
+def _text(holder: dict[object, object], key: str, what: str) -> str:
+    """Give the text under a key, "" where there is none, or raise."""
+    value = holder.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Malformed(f"the {key} of {what} must be text")
+    return value
+
+
+def _number(holder: dict[object, object], key: str) -> int | None:
+    """Give the number under a key; None where there is none, or raise where it is something else."""
+    value = holder.get(key)
+    if value is None or value == "":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    raise Malformed(f"the {key} of a device node must be a number")

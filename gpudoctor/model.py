@@ -1,0 +1,146 @@
+"""The values that everybody passes: what a rule is, what it finds, and what mends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gpudoctor.facts import Facts
+
+Severity = Literal["error", "warning", "hint"]
+"""error: a GPU container cannot work, or is unsafe; warning: works by luck or will break; hint: worth knowing."""
+
+Safety = Literal["SAFE", "DISRUPTIVE", "SHOWN"]
+"""SAFE: files only; DISRUPTIVE: restarts a service or needs a reboot; SHOWN: never applied by us, only printed."""
+
+Layer = Literal[
+    "platform", "gpu", "module", "driver", "libraries", "nodes", "uvm", "fabric", "daemon", "toolkit", "runtime", "cdi", "container"
+]
+"""What a GPU container stands on, from the bottom to the top. A finding may take a layer away (``breaks``) or presuppose one
+(``needs``): a finding that needs what another one breaks merely follows from it and is folded under it."""
+
+LAYERS: tuple[Layer, ...] = (
+    "platform",
+    "gpu",
+    "module",
+    "driver",
+    "libraries",
+    "nodes",
+    "uvm",
+    "fabric",
+    "daemon",
+    "toolkit",
+    "runtime",
+    "cdi",
+    "container",
+)
+
+
+class Where(NamedTuple):
+    """A place on the host: a path, a command or a variable, and a 1-based line where there is one."""
+
+    path: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """Return ``path`` or ``path:line``."""
+        return self.path if self.line is None else f"{self.path}:{self.line}"
+
+
+class Evidence(NamedTuple):
+    """How we know: the place that was looked at, and what it says."""
+
+    where: Where
+    says: str
+
+    def __str__(self) -> str:
+        """Return ``path:line: what it says``."""
+        return f"{self.where}: {self.says}"
+
+
+class Cure(NamedTuple):
+    """What mends a finding on this host: one sentence, the exact commands for this distribution, and what they risk."""
+
+    safety: Safety
+    summary: str
+    commands: tuple[str, ...] = ()
+    risk: str = ""
+
+
+class Finding(NamedTuple):
+    """Something wrong, and how we know.
+
+    A rule gives ``title`` (a few words), ``text`` (one or two sentences: what is wrong and why it hurts), the ``evidence`` and the
+    ``cure``; ``severity``, ``breaks`` and ``needs`` only where they differ from the rule's own. The engine fills in the rest.
+    """
+
+    title: str
+    text: str
+    evidence: tuple[Evidence, ...]
+    cure: Cure
+    severity: Severity | None = None
+    breaks: tuple[Layer, ...] | None = None
+    needs: tuple[Layer, ...] | None = None
+    rule: str = ""
+    because_of: str | None = None
+
+    @property
+    def where(self) -> Where:
+        """The place to look at first: that of the first evidence."""
+        return self.evidence[0].where
+
+
+class NotApplicable(Exception):  # noqa: N818 - a result, not an error
+    """Raised by a rule that does not apply to this host; its text says why, in one sentence."""
+
+
+class Rule(NamedTuple):
+    """One failure mode. ``name`` is ``area/slug``; ``rank`` orders findings of the same layer (1 is the commonest)."""
+
+    name: str
+    rank: int
+    severity: Severity
+    title: str
+    check: Callable[[Facts], Iterator[Finding]]
+    breaks: tuple[Layer, ...] = ()
+    needs: tuple[Layer, ...] = ()
+    follows: tuple[str, ...] = ()
+    """Names of rules whose finding explains one of this rule, where layers do not say it."""
+
+    @property
+    def slug(self) -> str:
+        """The failure mode's own name, without its area."""
+        return self.name.partition("/")[2]
+
+    @property
+    def area(self) -> str:
+        """The layer of the host it belongs to."""
+        return self.name.partition("/")[0]
+
+
+class Untold(NamedTuple):
+    """A rule that could not tell: what it asked, and why there was no answer."""
+
+    rule: str
+    reason: Literal["denied", "slow", "unseen"]
+    text: str
+    severity: Severity
+
+
+class Note(NamedTuple):
+    """A rule and one sentence about it: why it does not apply, or how it crashed."""
+
+    rule: str
+    text: str
+
+
+class Diagnosis(NamedTuple):
+    """What came of putting rules to one host; findings are in the order to mend them."""
+
+    findings: tuple[Finding, ...]
+    untold: tuple[Untold, ...]
+    not_applicable: tuple[Note, ...]
+    crashed: tuple[Note, ...]
+    passed: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""CDI specs and the engines that read them."""

@@ -1,0 +1,1 @@
+"""The Docker daemon: which one, its daemon.json, its cgroup driver."""

@@ -1,0 +1,78 @@
+"""A running container can lose its GPU at the next `systemctl daemon-reload`.
+
+With the systemd cgroup driver, systemd owns the device rules of a container and writes them anew at every daemon-reload (a package
+installation is enough). Rules it does not know are gone: those that the legacy hook of `--gpus` adds behind runc's back, and, with
+runc 1.1.3 to 1.1.6, those for device nodes without a /dev/char link. The container then says "Failed to initialize NVML: Unknown
+Error" while nvidia-smi works on the host.
+
+How it is told from its look-alikes: with `toolkit/no-cgroups-true-rootful` the GPU never worked; with an Xid 79 the host has lost it
+too. From the host only the risk shows, so this is a warning; it is not cgroup v1 that cures it but the cgroupfs driver.
+
+Cure, any one of: CDI (`--device nvidia.com/gpu=all`), naming the device nodes (`--device /dev/nvidia0 ...`), or
+`native.cgroupdriver=cgroupfs` in daemon.json (wrong on a Kubernetes node whose kubelet uses systemd; needs a restart of Docker and new
+containers; an explicit `docker update` still rewrites the rules).
+
+Sources: NVIDIA container toolkit troubleshooting guide; runc changelog (1.1.3 regression, fixed in 1.1.7); reproduced with real systemd,
+Docker and runc on Debian 12 and 13.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpudoctor import tables
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpudoctor.facts import Facts
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find the systemd cgroup driver together with rules that systemd does not know."""
+    docker, toolkit = facts.docker, facts.toolkit
+    if not docker.installed:
+        raise NotApplicable("There is no Docker on this host.")
+    if not facts.platform.systemd:
+        raise NotApplicable("This host is not run by systemd.")
+    if facts.platform.wsl or facts.platform.jetson or docker.kind == "desktop":
+        raise NotApplicable("A WSL2 guest, a Jetson and Docker Desktop's machine give the GPU in another way.")
+    if not facts.gpus.present:
+        raise NotApplicable("There is no NVIDIA GPU to lose.")
+    if docker.cgroup_driver != "systemd":
+        return
+    evidence = [Evidence(Where(docker.version_source), f"cgroup driver systemd (cgroup {facts.cgroup.mode or 'not mounted'})")]
+    runc = docker.runc
+    numbers = tables.version(runc or "")[:3]
+    links = facts.devices.missing_char_links if (1, 1, 3) <= numbers < (1, 1, 7) else ()
+    if toolkit.gpus_path == "hook" and not toolkit.no_cgroups:
+        evidence.append(Evidence(Where(toolkit.hook or "hook"), "serves --gpus by adding device rules that systemd does not know"))
+    elif links:
+        evidence.append(Evidence(Where("/dev/char"), f"no link for {', '.join(node.numbers for node in links)}, and runc is {runc}"))
+    else:
+        return
+    yield Finding(
+        "containers lose the GPU at systemctl daemon-reload",
+        "systemd rewrites the device rules of running containers at each daemon-reload and drops the GPU's; "
+        "a container that works now then fails with NVML: Unknown Error.",
+        tuple(evidence),
+        Cure(
+            "DISRUPTIVE",
+            'Start GPU containers with --device nvidia.com/gpu=all (CDI) or with each device node named, or set '
+            f'"exec-opts": ["native.cgroupdriver=cgroupfs"] in {docker.config_path}.',
+            (advice.restart_docker(facts),),
+            f"{advice.RESTART_RISK} The cgroupfs driver is wrong on a node whose kubelet uses systemd.",
+        ),
+    )
+
+
+RULE = Rule(
+    "docker/daemon-reload-loses-gpu",
+    8,
+    "warning",
+    "containers lose the GPU at systemctl daemon-reload",
+    check,
+    needs=("gpu", "driver", "daemon", "toolkit"),
+)

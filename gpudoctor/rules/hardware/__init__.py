@@ -1,0 +1,1 @@
+"""Firmware, PCI resources and the card."""

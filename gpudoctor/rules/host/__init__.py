@@ -1,0 +1,1 @@
+"""The machine itself: GPU, kernel module, driver libraries, device nodes."""

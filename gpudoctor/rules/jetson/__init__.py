@@ -1,0 +1,1 @@
+"""Tegra systems on chip (Jetson)."""

@@ -1,0 +1,1 @@
+"""Docker inside an LXC, LXD or Incus guest, and their hosts."""

@@ -1,0 +1,1 @@
+"""Package repositories, keys and lists."""

@@ -1,0 +1,1 @@
+"""podman, also where it poses as docker."""

@@ -1,0 +1,1 @@
+"""Known vulnerabilities and branches without fixes."""

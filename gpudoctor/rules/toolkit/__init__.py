@@ -1,0 +1,1 @@
+"""The NVIDIA container toolkit: packages, hook, runtime, config.toml."""

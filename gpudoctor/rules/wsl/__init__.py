@@ -1,0 +1,1 @@
+"""WSL2, where the driver is Windows' own."""

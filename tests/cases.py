@@ -1,0 +1,84 @@
+"""Fixture hosts and what they say of themselves in their first lines.
+
+Before its first marker a fixture has prose (who this machine is) and these lines, each ``word: value``:
+
+``finds``      every rule that finds something on this host, comma-separated and complete (empty: healthy)
+``says``       words that the report of the fixture's own rule must contain; may stand several times
+``untold``     rules that cannot tell here (complete for an ``untold-`` case's own rule; others are not checked)
+``lookalike``  on a ``good-`` case: which failure this resembles, and why it is not it
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from gpudoctor import engine
+from gpudoctor.facts import Facts
+from gpudoctor.host import hostfile
+from gpudoctor.model import Diagnosis, Finding
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+WORDS = ("finds", "says", "untold", "lookalike")
+
+
+class Case(NamedTuple):
+    """One fixture and its expectations; ``rule`` is None for a whole machine."""
+
+    path: Path
+    rule: str | None
+    kind: str
+    prose: str
+    finds: tuple[str, ...]
+    says: tuple[str, ...]
+    untold: tuple[str, ...]
+    lookalike: str
+
+    @property
+    def name(self) -> str:
+        """The path below fixtures/, for test ids."""
+        return str(self.path.relative_to(FIXTURES))
+
+
+def read(path: Path) -> Case:
+    """Read a fixture's first lines."""
+    told: dict[str, list[str]] = {word: [] for word in WORDS}
+    prose = []
+    for line in path.read_bytes().split(b"\n-- ")[0].decode().split("\n"):
+        word, sign, value = line.partition(":")
+        if sign and word in told:
+            told[word].append(value.strip())
+        else:
+            prose.append(line)
+    parts = path.relative_to(FIXTURES).parts
+    rule = None
+    if parts[0] == "rules":
+        loaded = engine.load(parts[1], parts[2])
+        rule = loaded.name
+    assert rule or told["finds"], f"{path}: no `finds:` line"
+    return Case(
+        path,
+        rule,
+        path.name.partition("-")[0],
+        "\n".join(prose).strip(),
+        tuple(sorted(name.strip() for value in told["finds"] for name in value.split(",") if name.strip())),
+        tuple(told["says"]),
+        tuple(name.strip() for value in told["untold"] for name in value.split(",") if name.strip()),
+        " ".join(told["lookalike"]),
+    )
+
+
+def all_cases() -> list[Case]:
+    """Return every fixture host, sorted by path."""
+    return [read(path) for path in sorted(FIXTURES.rglob("*.host"))]
+
+
+def diagnose(path: Path) -> Diagnosis:
+    """Put every rule to one fixture host."""
+    return engine.diagnose(Facts(hostfile.load(str(path))), engine.all_rules())
+
+
+def words(finding: Finding) -> str:
+    """Return all that a finding says, as one text."""
+    cure = finding.cure
+    return "\n".join([finding.title, finding.text, *map(str, finding.evidence), cure.summary, *cure.commands, cure.risk])
