@@ -107,6 +107,4 @@ def _stanza(path: str, line: int, fields: dict[str, str]) -> list[Source]:
         raise Malformed("a source without Types, URIs or Suites", line)
     key = fields.get("signed-by", "").strip()
     signed_by = _INLINE if "BEGIN PGP" in key else " ".join(key.split()) or None
-    return [
-        Source(path, line, address, suite, signed_by, enabled) for address in addresses for suite in suites
-    ]
+    return [Source(path, line, address, suite, signed_by, enabled) for address in addresses for suite in suites]

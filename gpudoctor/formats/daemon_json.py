@@ -9,7 +9,7 @@ instead.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from gpudoctor.formats import BOM, Malformed, position
 
@@ -51,7 +51,7 @@ def parse(data: bytes) -> Document:
         twice = twice or len(collected) != len(pairs)
         return collected
 
-    def refuse(word: str) -> Any:  # noqa: ANN401 - json wants a function that may give anything
+    def refuse(word: str) -> NoReturn:
         raise _NotANumberError(word)
 
     try:

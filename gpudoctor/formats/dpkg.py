@@ -23,9 +23,7 @@ def installed(status: bytes, name: str) -> Package | None:
     """
     name, _, architecture = name.partition(":")
     found = [
-        package
-        for package in _stanzas(status, name.encode() + b"\n")
-        if not architecture or package.architecture == architecture
+        package for package in _stanzas(status, name.encode() + b"\n") if not architecture or package.architecture == architecture
     ]
     for package in found:
         if package.status.endswith(" installed"):

@@ -115,9 +115,7 @@ def effective(files: Sequence[tuple[str, bytes]], name: str, *, bash: bool = Fal
                     value = _value(assignment, known, unset)
                     known[assignment.name] = value
                     if assignment.name == name:
-                        problem = (
-                            "" if value is not None else f"only a shell can tell what {assignment.raw} means"
-                        )
+                        problem = "" if value is not None else f"only a shell can tell what {_shown(assignment.raw)} means"
                         result = Effective(value, path, assignment.line, value is not None, problem)
                 verb = rest[0].raw if rest else ""
                 if verb in _HIDING:
@@ -160,9 +158,7 @@ def _value(assignment: Assignment, known: dict[str, str | None], unset: str | No
     return value
 
 
-def _refuse_failing(
-    command: _Command, found: list[Assignment], rest: tuple[_Word, ...], *, bash: bool
-) -> None:
+def _refuse_failing(command: _Command, found: list[Assignment], rest: tuple[_Word, ...], *, bash: bool) -> None:
     """Raise for what parses and yet makes grub-mkconfig fail."""
     if not command.certain:
         return
@@ -170,6 +166,15 @@ def _refuse_failing(
         raise Malformed("`+=`, which sh takes for the name of a command", command.line)
     if rest and rest[0].raw in _FAILING:
         raise Malformed(f"the command `{rest[0].raw}`, which ends update-grub", command.line)
+    # A kernel argument on a line of its own: `nvidia-drm.modeset=1`.
+    if rest and "=" in rest[0].raw and rest[0].raw[0].isalpha():
+        raise Malformed(f"`{_shown(rest[0].raw)}` is no setting, and sh takes it for a command", command.line)
+
+
+def _shown(raw: str) -> str:
+    """Cut a word for a message: its first line, and not all of a long one."""
+    first = raw.partition("\n")[0]
+    return first if len(first) <= 80 else f"{first[:79]}…"
 
 
 def _assigned(command: _Command) -> tuple[list[Assignment], tuple[_Word, ...]]:
@@ -185,12 +190,7 @@ def _assigned(command: _Command) -> tuple[list[Assignment], tuple[_Word, ...]]:
         if not equals or not name.isascii() or not name.isidentifier():
             if number and words[number - 1].raw.startswith("GRUB_"):
                 raise Malformed(_two_words(words[number - 1]), command.line)
-            if (
-                not number
-                and len(words) > 1
-                and word.raw.isidentifier()
-                and words[1].raw.startswith(("=", "+="))
-            ):
+            if not number and len(words) > 1 and word.raw.isidentifier() and words[1].raw.startswith(("=", "+=")):
                 raise Malformed("a space before the equals sign", command.line)
             return found, words[number:]
         found.append(_assignment(name, word, command, append=append))
@@ -316,9 +316,7 @@ def _word(content: str, start: int) -> tuple[_Word, int]:
             literal.append(character)
             at += 1
     if quoted:
-        raise Malformed(
-            "a quote that is never closed", content.count("\n", 0, spanning if spanning >= 0 else opened) + 1
-        )
+        raise Malformed("a quote that is never closed", content.count("\n", 0, spanning if spanning >= 0 else opened) + 1)
     if literal or not pieces:
         pieces.append(Part("".join(literal), reference=False))
     return _Word(content[start:at], tuple(pieces) if computable else None, start), at

@@ -65,10 +65,7 @@ def _message(data: bytes, start: int) -> str:
     line = line.lstrip()
     while line.startswith("["):
         stamp, closing, rest = line[1:].partition("]")
-        if (
-            not closing
-            or not stamp.strip().lstrip("TC").replace(".", "").replace(":", "").replace(" ", "").isalnum()
-        ):
+        if not closing or not stamp.strip().lstrip("TC").replace(".", "").replace(":", "").replace(" ", "").isalnum():
             break
         if not stamp[-1:].isdigit():
             break

@@ -70,9 +70,7 @@ def _add(into: dict[str, tuple[str, ...]], name: str, path: str) -> None:
         into[name] = (*have, path)
 
 
-def _merged(
-    first: dict[str, tuple[str, ...]], then: dict[str, tuple[str, ...]]
-) -> dict[str, tuple[str, ...]]:
+def _merged(first: dict[str, tuple[str, ...]], then: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Put the paths of one map behind those of the other."""
     for name, paths in then.items():
         first[name] = first.get(name, ()) + tuple(path for path in paths if path not in first.get(name, ()))

@@ -14,9 +14,7 @@ def parse(desc: bytes) -> Package | None:
     """Parse one `desc` file; None where it holds no name or no version."""
     lines = text(desc).splitlines()
     fields = {
-        line: lines[number + 1].strip()
-        for number, line in enumerate(lines[:-1])
-        if line in {"%NAME%", "%VERSION%", "%ARCH%"}
+        line: lines[number + 1].strip() for number, line in enumerate(lines[:-1]) if line in {"%NAME%", "%VERSION%", "%ARCH%"}
     }
     name, version = fields.get("%NAME%", ""), fields.get("%VERSION%", "")
     if not name or not version:

@@ -53,7 +53,7 @@ def modules(text: str) -> dict[str, str]:
 
 
 def params(text: str) -> dict[str, str]:
-    """Give the module options in force from /proc/driver/nvidia/params; numbers stay text, quotes are taken away.
+    """Give the module options in force from /proc/driver/nvidia/params, as text without quotes.
 
     DeviceFileMode is decimal there: 438 means 0666.
     """
@@ -96,11 +96,7 @@ def uids(text: str) -> int | None:
 
 def mig_minors(text: str) -> dict[str, int]:
     """Give the minor of each capability (`config`, `monitor`, `gpu0/gi0/access`) from mig-minors."""
-    return {
-        words[0]: int(words[1])
-        for line in text.splitlines()
-        if len(words := line.split()) == 2 and _is_number(words[1])
-    }
+    return {words[0]: int(words[1]) for line in text.splitlines() if len(words := line.split()) == 2 and _is_number(words[1])}
 
 
 def _is_number(word: str) -> bool:

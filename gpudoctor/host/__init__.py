@@ -163,7 +163,7 @@ class Host(ABC):
                 done = done[: done.rfind("/")] if "/" in done else ""
                 continue
             here = f"{done}/{part}"
-            found = self.stat(here)
+            found = self._resolved(here)
             if found.kind != "link" or found.target is None:
                 done = here
                 continue
@@ -174,6 +174,10 @@ class Host(ABC):
                 done = ""
             todo.extend(part for part in reversed(found.target.split("/")) if part)
         return done or "/"
+
+    def _resolved(self, path: str) -> Stat:
+        """Return what is at a path whose folder has no link in it; a host that resolves folders itself need not do so again."""
+        return self.stat(path)
 
     def command(self, *argv: str) -> Ran | None:
         """Run a command; None where it is not installed."""

@@ -6,9 +6,14 @@ The text is bytes, not characters: /proc/PID/environ and EFI variables keep thei
 from __future__ import annotations
 
 import os
+import stat as st
+from typing import TYPE_CHECKING
 
 from gpudoctor.host import Absent, Denied, Kind, Miss, Ran, Slow, Unseen
 from gpudoctor.host.book import Book, Node
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 _STARTS = (b"/", b"$ ", b"env ", b"unenv ", b"like ")
 _KINDS: frozenset[str] = frozenset({"dir", "link", "char", "block", "socket", "fifo"})
@@ -21,6 +26,7 @@ _PATH_MISSES: dict[str, tuple[type[Miss] | None, type[Miss] | None]] = {
 }
 _RUN_MISSES: dict[str, type[Miss]] = {"missing": Absent, "slow": Slow, "denied": Denied, "unseen": Unseen}
 _MOST_LIKES = 8
+_SIZE_LIMIT = 256 * 1024 * 1024
 
 
 class BadHost(ValueError):
@@ -47,8 +53,29 @@ class _Draft:
         self.variables: dict[str, str] = {}
 
 
+def open_regular(path: str) -> BinaryIO:
+    """Open a regular file for reading. Raises BadHost for anything else: opening a FIFO blocks, opening a device has effects."""
+    if "\0" in path:
+        raise BadHost(path, 0, "is not a path: it has a NUL in it")
+    kind = os.stat(path).st_mode
+    if st.S_ISDIR(kind):
+        raise BadHost(path, 0, "is a folder, not a file (a mounted machine is given by --root)")
+    if not st.S_ISREG(kind):
+        raise BadHost(path, 0, "is not a regular file")
+    # Without O_NONBLOCK a FIFO put there in the meantime would block.
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
+def read_text(handle: BinaryIO, path: str) -> bytes:
+    """Return what is left of a ``.host`` text; raises BadHost past 256 MiB."""
+    data = handle.read(_SIZE_LIMIT + 1)
+    if len(data) > _SIZE_LIMIT:
+        raise BadHost(path, 0, f"is larger than {_SIZE_LIMIT >> 20} MiB")
+    return data
+
+
 def load(path: str) -> Book:
-    """Read a ``.host`` file. Raises BadHost for a bad marker, OSError where the file cannot be read."""
+    """Read a ``.host`` file. Raises BadHost for a bad marker or what is no file, OSError where it cannot be read."""
     draft = _draft(path, ())
     return Book(draft.nodes, draft.commands, draft.variables)
 
@@ -60,8 +87,8 @@ def parse(data: bytes, path: str = "host") -> Book:
 
 
 def _draft(path: str, above: tuple[str, ...]) -> _Draft:
-    with open(path, "rb") as handle:
-        data = handle.read()
+    with open_regular(path) as handle:
+        data = read_text(handle, path)
     return _fill(data, path, above)
 
 
@@ -188,9 +215,9 @@ def _take(draft: _Draft, fresh: set[tuple[str, ...]], path: str, line: int, head
         fresh.add(argv)
         draft.commands[argv] = _ran(_words(tail, path, line), body, known, path, line)
     elif head.startswith(b"env "):
-        draft.variables[head[4:closing].decode().strip()] = tail.decode("utf-8", "surrogateescape")
+        draft.variables[head[4:closing].decode("utf-8", "surrogateescape").strip()] = tail.decode("utf-8", "surrogateescape")
     else:
-        draft.variables.pop(head[6:closing].decode().strip(), None)
+        draft.variables.pop(head[6:closing].decode("utf-8", "surrogateescape").strip(), None)
 
 
 def _node(words: list[str], body: bytes, path: str, line: int) -> Node:

@@ -183,12 +183,12 @@ def _drain(child: Popen[bytes], until: float) -> tuple[bytes, bytes]:
             selector.register(handle, selectors.EVENT_READ)
         while selector.get_map():
             ended = child.poll() is not None
-            # A grandchild may hold the pipe open after the child has ended: take what is there and go.
-            left = 0.05 if ended else min(until - time.monotonic(), 0.5)
-            if left <= 0:
+            left = until - time.monotonic()
+            if left <= 0 and not ended:
                 raise TimeoutError
-            ready = selector.select(left)
-            if ended and not ready:
+            # A grandchild may hold the pipe open after the child has ended, and even go on writing: take what is there and go.
+            ready = selector.select(0.05 if ended else min(left, 0.5))
+            if ended and (not ready or left <= 0):
                 break
             for key, _ in ready:
                 part = os.read(key.fd, 65536)

@@ -54,6 +54,13 @@ class Tree(Host):
         except Absent as missed:
             raise self._missed(path, missed) from None
 
+    def _resolved(self, path: str) -> Stat:
+        # Not by `stat`, which would resolve the folder again, and each folder above it: 2 to the power of the depth.
+        try:
+            return stat_path(self.root + path, path)
+        except Absent as missed:
+            raise self._missed(path, missed) from None
+
     def run(self, *argv: str) -> Ran:
         """Never run anything of a mounted root."""
         raise Unseen(" ".join(argv), "a mounted root runs no commands")

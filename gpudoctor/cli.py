@@ -1,0 +1,289 @@
+"""The command line: one thin function a command, each importing what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpudoctor import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpudoctor.facts import Facts
+    from gpudoctor.host import Host
+    from gpudoctor.model import Diagnosis, Rule
+
+# Exit codes, one table for all commands (docs/design.md).
+FINE, WRONG, USAGE, CANNOT_TELL, UNWRITTEN = range(5)
+
+app = typer.Typer(
+    name="gpudoctor",
+    help="Say why a container on this host does not get its NVIDIA GPU, with the evidence and the cure.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option("--host", metavar="FILE", help="A recorded host: a .host text or a snapshot; may be given several times."),
+]
+Root = Annotated[
+    str | None,
+    typer.Option("--root", metavar="DIR", help="A host's root file system mounted here: read, never run."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a host, one a line.")]
+
+
+def main() -> None:
+    """Run the command line; a closed pipe ends quietly and a full disk with exit code 4."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,  # noqa: FBT002
+) -> None:
+    if version:
+        _write(f"gpudoctor {__version__}\n")
+        raise typer.Exit
+
+
+@app.command()
+def doctor(
+    host: Hosts = None,
+    root: Root = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="RULE,AREA", help="Only these rules: area/slug, slug or a whole area; comma-separated."),
+    ] = None,
+    as_json: AsJson = False,  # noqa: FBT002
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Hints count as warnings, and what could not be examined as not told."),
+    ] = False,  # noqa: FBT002
+) -> None:
+    """Diagnose this machine (or a recorded or mounted one). Changes nothing."""
+    from gpudoctor import engine
+    from gpudoctor.facts import Facts
+
+    rules = _rules(only)
+    codes = []
+    for source, each in _hosts(host, root):
+        if each is None:
+            codes.append(USAGE)
+            continue
+        facts = Facts(each)
+        diagnosis = engine.diagnose(facts, rules)
+        codes.append(_code(diagnosis, strict=strict))
+        _report(source, facts, diagnosis, as_json=as_json, many=len(host or ()) > 1)
+    raise typer.Exit(next((code for code in (USAGE, WRONG, CANNOT_TELL) if code in codes), FINE))
+
+
+@app.command()
+def rules(
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """List the rules: name, severity, title."""
+    from gpudoctor import engine
+
+    known = engine.all_rules()
+    if as_json:
+        import json
+
+        rows = [{"rule": rule.name, "severity": rule.severity, "title": rule.title, "rank": rule.rank} for rule in known]
+        _write(json.dumps({"schema": 1, "rules": rows}) + "\n")
+    else:
+        width = max(len(rule.name) for rule in known)
+        _write("".join(f"{rule.name:<{width}}  {rule.severity:<7}  {rule.title}\n" for rule in known))
+
+
+@app.command()
+def explain(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="area/slug or slug, as `gpudoctor rules` lists them.")],
+) -> None:
+    """Print a rule's page: what it is, how it is told from its look-alikes, the cure and its risk."""
+    from gpudoctor import engine
+
+    found = engine.named(rule)
+    if found is None:
+        _complain(f"no rule is called {rule}; `gpudoctor rules` lists them")
+        raise typer.Exit(WRONG)
+    page = sys.modules[found.check.__module__].__doc__ or ""
+    _write(f"{found.name} ({found.severity})\n\n{page.strip()}\n")
+
+
+@app.command()
+def snapshot(
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output."),
+    ] = "gpudoctor-snapshot.tar.gz",
+    root: Root = None,
+) -> None:
+    """Ask what the doctor asks, redact it, and save the answers as a tar that `doctor --host` reads."""
+    from gpudoctor import engine
+    from gpudoctor.facts import Facts
+    from gpudoctor.host import snapshot as tar
+    from gpudoctor.host.book import Recorder
+    from gpudoctor.host.redact import redact
+    from gpudoctor.report.summary import summarize
+
+    _, live = next(_hosts(None, root))
+    if live is None:
+        raise typer.Exit(USAGE)
+    recorder = Recorder(live)
+    facts = Facts(recorder)
+    engine.diagnose(facts, engine.all_rules())
+    summarize(facts)
+    answers, redacted = redact(recorder.answers)
+    _save(output, tar.save(answers, {"gpudoctor": __version__}))
+    for sentence in redacted:
+        typer.echo(f"redacted: {sentence}", err=True)
+    if output != "-":
+        typer.echo(f"saved: {output}", err=True)
+
+
+def _rules(only: list[str] | None) -> tuple[Rule, ...]:
+    from gpudoctor import engine
+
+    if only is None:
+        return engine.all_rules()
+    try:
+        return engine.chosen(name.strip() for each in only for name in each.split(",") if name.strip())
+    except LookupError as unknown:
+        _complain(f"--only {unknown}: no such rule or area; `gpudoctor rules` lists them")
+        raise typer.Exit(USAGE) from None
+
+
+def _hosts(files: list[str] | None, root: str | None) -> Iterator[tuple[str, Host | None]]:
+    """Yield (source, host) for each host asked for; None where one cannot be read, which has been said on standard error."""
+    if files and root is not None:
+        _complain("--host and --root exclude each other")
+        raise typer.Exit(USAGE)
+    if root is not None:
+        from gpudoctor.host import Miss
+        from gpudoctor.host.tree import Tree
+
+        try:
+            yield root, Tree(root)
+        except Miss as missed:
+            _complain(f"--root {missed}")
+            yield root, None
+    elif files:
+        from gpudoctor.host.hostfile import BadHost
+        from gpudoctor.host.snapshot import open_host
+
+        for path in files:
+            try:
+                yield path, open_host(path)
+            except BadHost as bad:
+                _complain(str(bad))
+                yield path, None
+            except OSError as error:
+                _complain(f"{path}: {(error.strerror or str(error)).lower()}")
+                yield path, None
+    else:
+        from gpudoctor.host.book import Recorder
+        from gpudoctor.host.live import Live
+
+        # Asked through a Recorder, so that a slow command is asked once and not by every rule.
+        yield "live", Recorder(Live())
+
+
+def _code(diagnosis: Diagnosis, *, strict: bool) -> int:
+    severities = {finding.severity for finding in diagnosis.findings}
+    if severities & ({"error", "warning", "hint"} if strict else {"error", "warning"}):
+        return WRONG
+    silent = [each for each in diagnosis.untold if strict or (each.severity == "error" and each.reason != "unseen")]
+    nothing_seen = not diagnosis.passed and not diagnosis.findings
+    return CANNOT_TELL if silent or diagnosis.crashed or nothing_seen else FINE
+
+
+def _report(source: str, facts: Facts, diagnosis: Diagnosis, *, as_json: bool, many: bool) -> None:
+    from gpudoctor.report.summary import summarize
+
+    host = summarize(facts)
+    if as_json:
+        from gpudoctor.report import json as report
+
+        _write(report.doctor(source, host, diagnosis) + "\n")
+        return
+    import os
+
+    from gpudoctor.report import text
+
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        "✗✓".encode(encoding)
+        marks = text.MARKS
+    except (UnicodeEncodeError, LookupError):
+        marks = text.ASCII_MARKS
+    lines = text.lines(host, diagnosis, marks)
+    if many:
+        _write(f"== {source}\n")
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        import shutil
+
+        _write(text.styled(lines, shutil.get_terminal_size().columns))
+    else:
+        _write(text.plain(lines))
+    if many:
+        _write("\n")
+
+
+def _write(text: str) -> None:
+    """Write to standard output: a closed pipe is nobody's error, a full disk is exit code 4."""
+    import os
+
+    try:
+        sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "utf-8", "replace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough; Python must not complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _complain(f"standard output: {(error.strerror or str(error)).lower()}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(UNWRITTEN) from None
+
+
+def _save(path: str, data: bytes) -> None:
+    import os
+
+    if path == "-":
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            _complain(f"standard output: {(error.strerror or str(error)).lower()}")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(UNWRITTEN) from None
+        return
+    try:
+        # For its owner only, and never over something that is there: a snapshot tells a lot about a host.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        _complain(f"{path} is there already; name another file with -o")
+        raise typer.Exit(USAGE) from None
+    except OSError as error:
+        _complain(f"{path}: {(error.strerror or str(error)).lower()}")
+        raise typer.Exit(UNWRITTEN) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        os.unlink(path)
+        _complain(f"{path}: {(error.strerror or str(error)).lower()}")
+        raise typer.Exit(UNWRITTEN) from None
+
+
+def _complain(sentence: str) -> None:
+    typer.echo(f"gpudoctor: {sentence}", err=True)

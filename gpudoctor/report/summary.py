@@ -1,0 +1,115 @@
+"""What this machine is, in a few facts: GPUs with capability, driver, Docker, toolkit, injection path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gpudoctor.host import NoAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gpudoctor.facts import Facts
+
+_T = TypeVar("_T")
+
+
+def summarize(facts: Facts) -> dict[str, Any]:
+    """Return the host as plain values for the JSON report; null where something is not there or could not be told."""
+    platform, driver, docker, toolkit = facts.platform, facts.driver, facts.docker, facts.toolkit
+    return {
+        "os": _told(lambda: platform.os_name),
+        "kernel": _told(lambda: platform.kernel) or None,
+        "machine": _told(lambda: platform.machine) or None,
+        "kind": _told(lambda: _kind(facts)),
+        "cgroup": _told(lambda: facts.cgroup.mode),
+        "gpus": _told(lambda: _gpus(facts)),
+        "driver": _told(lambda: driver.version or driver.disk_version or driver.library_version),
+        "kernel_module": _told(lambda: driver.flavour),
+        "docker": _told(lambda: docker.version),
+        "docker_kind": _told(lambda: docker.kind),
+        "cgroup_driver": _told(lambda: docker.cgroup_driver if docker.installed else None),
+        "podman": _told(lambda: facts.podman.version),
+        "toolkit": _told(lambda: toolkit.version),
+        "gpus_path": _told(lambda: toolkit.gpus_path if docker.installed else None),
+        "runtime_path": _told(lambda: toolkit.runtime_path if docker.installed else None),
+    }
+
+
+def headline(host: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return (label, words) for the screen's header."""
+    machine = " ".join(word for word in (host["kernel"] and f"kernel {host['kernel']}", host["machine"]) if word)
+    where = {"wsl": "WSL2 guest", "jetson": "Jetson", "machine": ""}.get(str(host["kind"]), f"{host['kind']} guest")
+    gpus = host["gpus"]
+    cards: dict[str, int] = {}
+    for gpu in gpus or ():
+        name = gpu["name"].partition(" / ")[0]
+        words = f"{name} ({gpu['capability']} {gpu['architecture']})" if gpu["capability"] else name
+        cards[words] = cards.get(words, 0) + 1
+    shown = ", ".join(f"{number} x {words}" if number > 1 else words for words, number in cards.items())
+    flavour = f" ({host['kernel_module']} module)" if host["kernel_module"] else ""
+    engine = [str(host["docker_kind"])] if host["docker_kind"] else []
+    engine += [f"cgroup {host['cgroup']}"] if host["cgroup"] else []
+    engine += [f"{host['cgroup_driver']} driver"] if host["cgroup_driver"] else []
+    docker = f"{host['docker'] or 'version not known'} ({', '.join(engine)})" if host["docker_kind"] else "none"
+    if host["podman"]:
+        docker += f"; podman {host['podman']}"
+    paths = {"hook": "--gpus: legacy hook", "cdi": "--gpus: CDI", "none": "--gpus: nothing serves it"}
+    ways = [paths[host["gpus_path"]]] if host["gpus_path"] in paths else []
+    ways += [f"--runtime=nvidia: {host['runtime_path']}"] if host["runtime_path"] else []
+    toolkit = (host["toolkit"] or "none") + (f" ({'; '.join(ways)})" if ways else "")
+    return (
+        ("host", ", ".join(word for word in (host["os"] or "cannot tell", machine, where) if word)),
+        ("GPU", shown or ("cannot tell" if gpus is None else "none")),
+        ("driver", f"{host['driver']}{flavour}" if host["driver"] else "none found"),
+        ("Docker", docker),
+        ("toolkit", toolkit),
+    )
+
+
+def _told(ask: Callable[[], _T]) -> _T | None:
+    """Return a fact, None where there is no answer or the fact itself fails: the header must not end the program."""
+    try:
+        return ask()
+    except NoAnswer:
+        return None
+    except Exception:  # noqa: BLE001 - the rule that needs this fact reports the crash
+        return None
+
+
+def _kind(facts: Facts) -> str:
+    if facts.platform.wsl:
+        return "wsl"
+    if facts.platform.jetson:
+        return "jetson"
+    return facts.platform.container or "machine"
+
+
+def _gpus(facts: Facts) -> list[dict[str, Any]]:
+    models = {gpu.address: gpu.model for gpu in facts.gpus.taken}
+    found = [
+        {
+            "address": function.address,
+            "id": function.device_id,
+            "name": models.get(function.address) or function.name,
+            "capability": ".".join(map(str, function.capability)) if function.capability else None,
+            "architecture": function.architecture or None,
+            "probable": function.probable,
+            "driver": function.driver,
+        }
+        for function in facts.gpus.functions
+    ]
+    if found:
+        return found
+    return [
+        {
+            "address": gpu.address,
+            "id": None,
+            "name": gpu.model or "NVIDIA GPU",
+            "capability": None,
+            "architecture": None,
+            "probable": False,
+            "driver": "nvidia",
+        }
+        for gpu in facts.gpus.taken
+    ]
