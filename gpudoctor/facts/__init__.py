@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from gpudoctor.facts.docker import Docker
     from gpudoctor.facts.driver import Driver
     from gpudoctor.facts.gpu import Gpus
+    from gpudoctor.facts.lxc import Lxc
     from gpudoctor.facts.packages import Packages
     from gpudoctor.facts.platform import Platform
     from gpudoctor.facts.podman import Podman
     from gpudoctor.facts.services import Services
     from gpudoctor.facts.toolkit import Toolkit
+    from gpudoctor.facts.wsl import Wsl
     from gpudoctor.host import Host
 
 _T = TypeVar("_T")
@@ -150,6 +152,20 @@ class Facts:
         from gpudoctor.facts.services import Services
 
         return Services(self)
+
+    @fact
+    def lxc(self) -> Lxc:
+        """Return LXC, LXD, Incus and Proxmox: what this guest is, and what a host gives its guests."""
+        from gpudoctor.facts.lxc import Lxc
+
+        return Lxc(self)
+
+    @fact
+    def wsl(self) -> Wsl:
+        """Return the GPU through Microsoft's virtual bus: WSL and guests of Hyper-V."""
+        from gpudoctor.facts.wsl import Wsl
+
+        return Wsl(self)
 
 
 class Area:

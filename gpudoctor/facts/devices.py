@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NVIDIA_MAJOR = 195
 """The only fixed major; those of nvidia-uvm, nvidia-caps ... are dynamic and stand in /proc/devices."""
+UDEV_FOLDERS = ("/etc/udev/rules.d", "/run/udev/rules.d", "/usr/lib/udev/rules.d", "/lib/udev/rules.d")
 
 
 class DeviceNode(NamedTuple):
@@ -49,6 +50,11 @@ class Devices(Area):
         return tuple(node for path, node in self.nodes.items() if path.removeprefix("/dev/nvidia").isdigit())
 
     @fact
+    def cuda_nodes(self) -> tuple[DeviceNode, ...]:
+        """Return those nodes that every CUDA program opens and that are there: the GPUs' own, nvidiactl and nvidia-uvm."""
+        return (*self.gpu_nodes, *(self.nodes[path] for path in ("/dev/nvidiactl", "/dev/nvidia-uvm") if path in self.nodes))
+
+    @fact
     def majors(self) -> dict[str, int]:
         """Return the character devices' majors by driver name, from /proc/devices."""
         return procfs.devices(self.host.text("/proc/devices") or "")
@@ -76,3 +82,15 @@ class Devices(Area):
             if not path.startswith(("/dev/nvidia-fs", "/dev/nvidia-nvswitch", "/dev/nvidia-nvlink", "/dev/nvidia-caps"))
         ]
         return tuple(node for node in needed if self.host.lstat(f"/dev/char/{node.numbers}") is None)
+
+    @fact
+    def udev_rule(self) -> str | None:
+        """Return the udev rules file that makes NVIDIA's nodes or loads nvidia-uvm when the driver loads, None where none does."""
+        for folder in UDEV_FOLDERS:
+            for name in self.host.names(folder):
+                if "nvidia" not in name or not name.endswith(".rules"):
+                    continue
+                text = self.host.text(f"{folder}/{name}") or ""
+                if any(word in line for line in text.split("\n") if not line.startswith("#") for word in ("uvm", "nvidia-modprobe")):
+                    return f"{folder}/{name}"
+        return None

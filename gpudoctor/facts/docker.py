@@ -481,6 +481,27 @@ class Docker(Area):
             return str(package.version)
         return tables.runc_of_docker(self.version_numbers) if self.version_numbers else None
 
+    @fact
+    def runc_source(self) -> str | None:
+        """Return where runc's version was read; None where it is only what the engine's own release carries."""
+        try:
+            ran: Ran | None = self.host.command("runc", "--version")
+        except Unseen:
+            ran = None
+        if ran is not None and ran.rc == 0 and ran.out.startswith(b"runc version "):
+            return "runc --version"
+        return self.facts.packages.source if self.facts.packages.installed("runc") is not None else None
+
+    @fact
+    def selinux(self) -> str | None:
+        """Return what says that this daemon confines its containers by SELinux (a path or command), None where it does not."""
+        if any("name=selinux" in str(option) for option in self._info_or_none.get("SecurityOptions") or ()):
+            return "docker info"
+        if self.config.value.get("selinux-enabled") is True:
+            return self.config.path
+        argv = self.daemon.argv if self.daemon is not None else self.unit_argv
+        return "dockerd" if {"--selinux-enabled", "--selinux-enabled=true"} & set(argv) else None
+
 
 def _json(data: bytes | None) -> dict[str, Any]:
     """Return a JSON object, empty where there is none or it is not one."""

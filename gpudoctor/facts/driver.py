@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
 from gpudoctor.formats import kernel_log, ldcache, modprobe, procfs
-from gpudoctor.host import Absent, NoAnswer, Slow, Unseen
+from gpudoctor.host import Absent, Denied, NoAnswer, Ran, Slow, Unseen
 
 VERSION = "/proc/driver/nvidia/version"
 MODULE = "/sys/module/nvidia"
@@ -32,9 +32,29 @@ LIBRARY_FOLDERS = (
 )
 ODD_LIBRARY_FOLDERS = ("/var/lib/nvidia/lib64", "/usr/local/nvidia/lib64", "/opt/nvidia/lib64", "/run/opengl-driver/lib")
 """Where Container-Optimized OS, the GPU operator, Talos and NixOS keep the driver's libraries."""
-MODULE_NAMES = ("nvidia.ko", "nvidia-current.ko")
+MODULE_NAMES = (
+    "nvidia.ko",
+    "nvidia-current.ko",
+    "nvidia-current-open.ko",
+    "nvidia-tesla-535.ko",
+    "nvidia-tesla-470.ko",
+    "nvidia-tesla-450.ko",
+    "nvidia-legacy-390xx.ko",
+    "nvidia-legacy-340xx.ko",
+)
+"""File names of the module; all but the first are those of Debian's own packages, which load it by an `install` line of modprobe.d."""
 MODPROBE_FOLDERS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d")
 DKMS = "/var/lib/dkms"
+
+REJECTIONS = (
+    "Loading of module with unavailable key is rejected",
+    "Loading of module with unsupported crypto is rejected",
+    "Loading of unsigned module is rejected",
+    "unsigned module loading is restricted",
+    "PKCS#7 signature not signed with a trusted key",
+)
+"""What the kernel logs when it refuses a module for its signature; none of these lines names the module."""
+_LOG_LINE = 200
 
 Flavour = Literal["open", "proprietary"]
 
@@ -66,6 +86,16 @@ class DkmsTree(NamedTuple):
     kernels: tuple[str, ...]
     log: str | None
     source_missing: bool
+
+
+class BuildFailure(NamedTuple):
+    """A DKMS build that failed: the driver's version, the kernel (empty where the log does not name it), and where the log says why."""
+
+    version: str
+    kernel: str
+    log: str
+    line: int
+    says: str
 
 
 class Driver(Area):
@@ -103,11 +133,19 @@ class Driver(Area):
     @fact
     def branch(self) -> int | None:
         """Return the driver branch (535, 580 ...): of the loaded module, else of the one on disk, else of the library."""
-        for version in (self.version, self.disk_version, self.library_version):
-            numbers = tables.version(version or "")
-            if numbers:
-                return numbers[0]
-        return None
+        # One after the other: a mounted root, which runs no modinfo, may well have the loaded module's version.
+        numbers = tables.version(self.version or "") or tables.version(self.disk_version or "") or tables.version(self.library_version or "")
+        return numbers[0] if numbers else None
+
+    @fact
+    def branch_source(self) -> tuple[str, str]:
+        """Return where the version that ``branch`` comes from was read, and that version."""
+        if self.version is not None:
+            return self.version_source, self.version
+        if self.disk_version is not None:
+            return "modinfo -F version nvidia", self.disk_version
+        library = self.libraries.get("libnvidia-ml.so.1") or self.libraries.get("libcuda.so.1")
+        return (library.path if library is not None else VERSION), self.library_version or "no version"
 
     @fact
     def module_file(self) -> str | None:
@@ -126,15 +164,41 @@ class Driver(Area):
         listing = self.host.bytes(f"{root}/modules.dep") or b""
         for name in MODULE_NAMES:
             at = listing.find(f"/{name}".encode())
-            if at >= 0:
+            while at >= 0:
                 start = listing.rfind(b"\n", 0, at) + 1
-                return f"{root}/{listing[start : listing.find(b':', at)].decode('utf-8', 'replace')}"
+                # Before the colon stands the module itself, behind it what it depends on.
+                if listing.find(b":", start, at) < 0:
+                    return f"{root}/{listing[start : listing.find(b':', at)].decode('utf-8', 'replace')}"
+                at = listing.find(f"/{name}".encode(), at + 1)
         # DKMS and installers put it here; modules.dep may not have been made yet.
         for folder in ("updates/dkms", "updates", "extra", "kernel/drivers/video", "kernel/nvidia", "weak-updates"):
             for name in self.host.names(f"{root}/{folder}"):
                 if name.startswith(MODULE_NAMES):
                     return f"{root}/{folder}/{name}"
         return None
+
+    @fact
+    def newer_kernels(self) -> tuple[str, ...]:
+        """Return the bootable kernels newer than the running one, newest first: a reboot starts the first unless it is told otherwise."""
+        running = _order(self.facts.platform.kernel)
+        found = [
+            kernel
+            for kernel in (self.host.names("/lib/modules") if running else ())
+            if _order(kernel) > running
+            and (self.host.exists(f"/boot/vmlinuz-{kernel}") or self.host.exists(f"/lib/modules/{kernel}/vmlinuz"))
+        ]
+        return tuple(sorted(found, key=_order, reverse=True))
+
+    @fact
+    def next_version(self) -> str | None:
+        """Return the version of the module that the next boot loads, None where the files do not say it.
+
+        Of a newer kernel only DKMS tells the version: ``modinfo`` is asked about the running one.
+        """
+        if not self.newer_kernels:
+            return self.disk_version
+        versions = {tree.version for tree in self.dkms if self.newer_kernels[0] in tree.kernels}
+        return versions.pop() if len(versions) == 1 else None
 
     @fact
     def disk_version(self) -> str | None:
@@ -155,14 +219,36 @@ class Driver(Area):
         return None
 
     @fact
-    def flavour(self) -> Flavour | None:
-        """Return whether the module is the open or the proprietary one: as loaded, else as on disk; None where neither says."""
+    def _flavour_and_source(self) -> tuple[Flavour, str, str] | None:
+        """Return the flavour, where it was read and what stands there; a package's name is the last resort."""
         if self.loaded is not None:
-            return "open" if self.loaded.open else "proprietary"
-        licence = self.disk_license
-        if licence is None:
-            return None
-        return "proprietary" if licence == "NVIDIA" else "open"
+            return ("open", VERSION, "Open Kernel Module") if self.loaded.open else ("proprietary", VERSION, "Kernel Module, not the open one")
+        missed: NoAnswer | None = None
+        try:
+            licence = self.disk_license
+        except Unseen as miss:
+            missed, licence = miss, None
+        if licence is not None:
+            return ("proprietary" if licence == "NVIDIA" else "open"), "modinfo -F license nvidia", licence
+        for package in self.packages:
+            name = package.partition(" ")[0]
+            if "-open" in name:
+                return "open", self.facts.packages.source, package
+            if name.startswith(("nvidia-dkms-", "nvidia-kernel-dkms", "kmod-nvidia-latest-dkms")):
+                return "proprietary", self.facts.packages.source, package
+        if missed is not None:
+            raise missed
+        return None
+
+    @fact
+    def flavour(self) -> Flavour | None:
+        """Return whether the module is the open or the proprietary one: as loaded, on disk, or packaged; None where nothing says."""
+        return self._flavour_and_source[0] if self._flavour_and_source is not None else None
+
+    @fact
+    def flavour_source(self) -> tuple[str, str]:
+        """Return where the flavour was read, and what stands there."""
+        return self._flavour_and_source[1:] if self._flavour_and_source is not None else (VERSION, "absent")
 
     @fact
     def _cache(self) -> dict[str, tuple[str, ...]]:
@@ -275,7 +361,8 @@ class Driver(Area):
         """Return the driver's trees in /var/lib/dkms."""
         found = []
         for name in self.host.names(DKMS):
-            if not name.startswith("nvidia"):
+            # nvidia-fs (GPUDirect Storage) is another module with versions of its own.
+            if not name.startswith("nvidia") or name == "nvidia-fs":
                 continue
             for version in self.host.names(f"{DKMS}/{name}"):
                 path = f"{DKMS}/{name}/{version}"
@@ -297,6 +384,26 @@ class Driver(Area):
         return DkmsTree(path, version, built, log, source_missing)
 
     @fact
+    def build_failures(self) -> tuple[BuildFailure, ...]:
+        """Return the DKMS builds whose log says that they failed, and that have not succeeded since."""
+        found = []
+        for tree in self.dkms:
+            if tree.log is None:
+                continue
+            lines = (self.host.text(tree.log) or "").split("\n")
+            # Its first line is like: DKMS make.log for nvidia-470.256.02 for kernel 6.14.4-arch1-2 (x86_64).
+            kernel = (lines[0].partition(" for kernel ")[2].split() or [""])[0]
+            at = _failing(lines)
+            if at is not None and kernel not in tree.kernels:
+                found.append(BuildFailure(tree.version, kernel, tree.log, at + 1, lines[at].strip()[:_LOG_LINE]))
+        return tuple(found)
+
+    @fact
+    def rejection(self) -> str | None:
+        """Return the kernel log's last line about a module refused for its signature; raises NoAnswer where there is no log to read."""
+        return next((line for line in reversed(self.log) if any(words in line for words in REJECTIONS)), None)
+
+    @fact
     def log(self) -> tuple[str, ...]:
         """Return the kernel log's lines that matter here: of NVRM, nvidia, nouveau, module signatures, suspend.
 
@@ -307,6 +414,8 @@ class Driver(Area):
             ran = self.host.command("dmesg")
             if ran is not None and ran.rc == 0:
                 return kernel_log.lines(ran.out)
+            if ran is not None and b"not permitted" in ran.err:
+                refused = Denied("dmesg", "operation not permitted")
         except NoAnswer as miss:
             refused = miss
         for path in ("/var/log/kern.log", "/var/log/dmesg"):
@@ -349,10 +458,20 @@ class Driver(Area):
         )
 
     @fact
+    def smi_run(self) -> Ran | None:
+        """Return how ``nvidia-smi -L`` ended; None where it may not be asked or is not there. Raises Slow where it hangs."""
+        return self.host.command("nvidia-smi", "-L") if self.safe_to_ask else None
+
+    @fact
+    def nvml_run(self) -> Ran | None:
+        """Return how our NVML child ended; None where it may not be asked. Raises Slow where it hangs."""
+        return self.host.command("nvml") if self.safe_to_ask else None
+
+    @fact
     def smi(self) -> str | None:
         """Return what ``nvidia-smi -L`` prints; None where it may not be asked, is not there, fails, or hangs."""
         try:
-            ran = self.host.command("nvidia-smi", "-L") if self.safe_to_ask else None
+            ran = self.smi_run
         except Slow:
             return None
         return ran.out.decode("utf-8", "replace") if ran is not None and ran.rc == 0 else None
@@ -361,7 +480,7 @@ class Driver(Area):
     def nvml(self) -> dict[str, Any] | None:
         """Return what our NVML child says (``init`` is the code of nvmlInit); None where it may not be asked or hangs."""
         try:
-            ran = self.host.command("nvml") if self.safe_to_ask else None
+            ran = self.nvml_run
         except Slow:
             return None
         if ran is None or ran.rc != 0:
@@ -378,4 +497,21 @@ class Driver(Area):
 def _suffix(real: str) -> str | None:
     """Return the version in a library's file name: ``libcuda.so.550.163.01`` -> ``550.163.01``; ``libcuda.so.1`` has none."""
     _, sign, suffix = real.rpartition("/")[2].partition(".so.")
-    return suffix if sign and len(tables.version(suffix)) > 1 else None
+    numbers = tables.version(suffix)
+    # On WSL2 and Tegra it is called libcuda.so.1.1, which tells no version either.
+    return suffix if sign and len(numbers) > 1 and numbers[0] > 1 else None
+
+
+def _order(kernel: str) -> tuple[int, ...]:
+    """Return a kernel release as numbers, to sort by age: ``6.8.0-85-generic`` -> ``(6, 8, 0, 85)``."""
+    digits = "".join(each if each.isdigit() else " " for each in kernel)
+    return tuple(int(number) for number in digits.split())
+
+
+def _failing(lines: list[str]) -> int | None:
+    """Return the index of the first line of a build log that says why it failed: the compiler's or modpost's words, else make's."""
+    for words in (("error:", "ERROR:", "CC version check"), ("*** [",)):
+        for at, line in enumerate(lines):
+            if any(word in line for word in words):
+                return at
+    return None

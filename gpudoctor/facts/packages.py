@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from gpudoctor.facts import Area, fact
-from gpudoctor.formats import dpkg, pacman, rpm
+from gpudoctor.formats import Malformed, dpkg, pacman, rpm
 
 if TYPE_CHECKING:
+    from gpudoctor.formats import apt
     from gpudoctor.formats.package import Package
 
 DPKG_STATUS = "/var/lib/dpkg/status"
 PACMAN_LOCAL = "/var/lib/pacman/local"
+APT = "/etc/apt"
 RPM_QUERY = ("rpm", "-qa", "--qf", "%{NAME} %{VERSION}-%{RELEASE}\\n")
 
 
@@ -44,6 +46,30 @@ class Packages(Area):
     @fact
     def _pacman(self) -> tuple[str, ...]:
         return self.host.names(PACMAN_LOCAL)
+
+    @fact
+    def apt_sources(self) -> tuple[apt.Source, ...]:
+        """Return APT's enabled package sources; a file that APT itself would refuse is left out."""
+        from gpudoctor.formats import apt
+
+        folder = f"{APT}/sources.list.d"
+        paths = [f"{APT}/sources.list"]
+        paths += [f"{folder}/{name}" for name in self.host.names(folder) if name.endswith((".list", ".sources"))]
+        found: list[apt.Source] = []
+        for path in paths:
+            data = self.host.bytes(path)
+            try:
+                found += apt.parse(path, data) if data is not None else ()
+            except Malformed:
+                continue
+        return tuple(source for source in found if source.enabled)
+
+    @fact
+    def nvidia_apt_sources(self) -> tuple[apt.Source, ...]:
+        """Return APT's enabled sources of NVIDIA's own repositories."""
+        return tuple(
+            source for source in self.apt_sources if "nvidia.github.io/" in source.uri or "download.nvidia.com/" in source.uri
+        )
 
     def installed(self, *names: str) -> Package | None:
         """Return the first of these packages that is (at least half) installed."""

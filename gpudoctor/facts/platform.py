@@ -25,6 +25,7 @@ _FAMILIES: dict[str, Family] = {
     "sles": "suse",
     "arch": "arch",
 }
+_THOR = 38
 _SHARED_LIBRARY_FOLDERS = ("/usr/lib/systemd", "/usr/lib/x86_64-linux-gnu/systemd", "/usr/lib/aarch64-linux-gnu/systemd")
 
 
@@ -173,6 +174,12 @@ class Platform(Area):
         return int(number) if number else None
 
     @fact
+    def nvgpu(self) -> bool:
+        """Say whether this is a Jetson up to Orin, driven by Tegra's own nvgpu; Thor (L4T 38) has the usual driver."""
+        compatible = self.host.text("/proc/device-tree/compatible") or ""
+        return self.jetson and (self.l4t or 0) < _THOR and "nvidia,tegra264" not in compatible
+
+    @fact
     def container(self) -> str | None:
         """Return which container manager's guest this is (``lxc``, ``docker``, ``podman`` ...), None on a machine of its own."""
         for path, name in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
@@ -210,3 +217,24 @@ class Platform(Area):
             if line.startswith("flags"):
                 return " hypervisor" in line
         return False
+
+    @fact
+    def selinux_enforcing(self) -> bool:
+        """Say whether SELinux is on and refuses what its policy does not allow."""
+        return (self.host.text("/sys/fs/selinux/enforce") or "").strip() == "1"
+
+    def selinux_boolean(self, name: str) -> bool | None:
+        """Return the value in force of a switch of the SELinux policy, None where the loaded policy has no such switch."""
+        text = self.host.text(f"/sys/fs/selinux/booleans/{name}")
+        # "1 0": in force, and wanted at the next commit.
+        return None if text is None else text.strip().startswith("1")
+
+    @fact
+    def selinux_file_contexts(self) -> str:
+        """Return the path of the SELinux policy's list of file labels."""
+        policy = "targeted"
+        for line in (self.host.text("/etc/selinux/config") or "").split("\n"):
+            key, _, value = line.partition("=")
+            if key.strip() == "SELINUXTYPE" and value.strip():
+                policy = value.strip()
+        return f"/etc/selinux/{policy}/contexts/files/file_contexts"

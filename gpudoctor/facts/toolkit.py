@@ -10,6 +10,7 @@ from gpudoctor.formats import Malformed, toml
 from gpudoctor.host import NoAnswer, Unseen
 
 CONFIG = "/etc/nvidia-container-runtime/config.toml"
+CSV_FOLDER = "/etc/nvidia-container-runtime/host-files-for-container.d"
 HOOKS = ("nvidia-container-runtime-hook", "nvidia-container-toolkit")
 """The hook's program; the second name is that of 1.10 and before."""
 PACKAGES = ("nvidia-container-toolkit-base", "nvidia-container-toolkit")
@@ -147,6 +148,17 @@ class Toolkit(Area):
         return told if isinstance(told, str) and told else "auto"
 
     @fact
+    def csv_folder(self) -> str:
+        """Return the folder of the lists (``*.csv``) that csv mode goes by on a Jetson."""
+        told = self.setting("nvidia-container-runtime.modes.csv", "mount-spec-path")
+        return told if isinstance(told, str) and told else CSV_FOLDER
+
+    @fact
+    def csv_files(self) -> tuple[str, ...]:
+        """Return the names of the lists that csv mode goes by."""
+        return tuple(name for name in self.host.names(self.csv_folder) if name.endswith(".csv"))
+
+    @fact
     def gpus_path(self) -> GpusPath:
         """Return what serves ``docker run --gpus`` here: the legacy hook, CDI (Docker 29.2 with nvidia-cdi-hook), or nothing."""
         docker = self.facts.docker
@@ -161,7 +173,7 @@ class Toolkit(Area):
             return None
         if self.mode in {"legacy", "cdi", "csv", "jit-cdi"}:
             return self.mode  # type: ignore[return-value]
-        if self.facts.platform.jetson and not self.facts.driver.libraries.get("libnvidia-ml.so.1"):
+        if self.facts.platform.nvgpu:
             return "csv"
         return "jit-cdi" if self.since("jit-cdi-default") else "legacy"
 

@@ -14,6 +14,7 @@ _NEEDLES = (
     b"module verification",
     b"Loading of module",
     b"PM: suspend",
+    b"PM: hibernation",
     b"apparmor",
     b"AVC",
     b"PKCS#7",

@@ -298,7 +298,14 @@ class Overlay(Host):
     def stat(self, path: str) -> Stat:
         """Return the stat below with what the edit changes; a new file is 0644 root."""
         if path not in self.files:
-            return self.host.stat(path)
+            try:
+                return self.host.stat(path)
+            except Absent:
+                # The folder of a new file comes with it.
+                below = path.rstrip("/") + "/"
+                if any(name.startswith(below) and body is not None for name, body in self.files.items()):
+                    return _FOLDER.stat()
+                raise
         if self.files[path] is None:
             raise Absent(path)
         try:

@@ -8,7 +8,7 @@ import stat as st
 import time
 from typing import TYPE_CHECKING
 
-from gpudoctor.host import READ_LIMIT, Absent, Denied, Host, Kind, Miss, Ran, Slow, Stat
+from gpudoctor.host import READ_LIMIT, Absent, Denied, Host, Kind, Miss, Ran, Slow, Stat, Unseen
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -79,24 +79,46 @@ def stat_path(path: str, shown: str) -> Stat:
     return Stat(kind, st.S_IMODE(found.st_mode), found.st_uid, found.st_gid, int(found.st_mtime), rdev, target)
 
 
+def populated(folder: str) -> bool:
+    """Say whether a folder is there and has anything in it."""
+    try:
+        return bool(list_folder(folder, folder))
+    except Miss:
+        return False
+
+
 class Live(Host):
     """The machine that the doctor runs on."""
 
     def __init__(self, deadline: float = DEADLINE) -> None:
         """Take the seconds that one child process may take."""
         self.deadline = deadline
+        # What is missing below a /proc or /sys that is not mounted (a bare chroot) is not an answer about the machine.
+        self._unmounted = tuple(f"{mount}/" for mount in ("/proc", "/sys") if not populated(mount))
 
     def read(self, path: str) -> bytes:
         """Return the bytes of a regular file."""
-        return read_file(path, path)
+        try:
+            return read_file(path, path)
+        except Absent as missed:
+            raise self._missed(path, missed) from None
 
     def list(self, path: str) -> tuple[str, ...]:
         """Return the sorted names in a folder."""
-        return list_folder(path, path)
+        try:
+            return list_folder(path, path)
+        except Absent as missed:
+            raise self._missed(path, missed) from None
 
     def stat(self, path: str) -> Stat:
         """Return what is at ``path`` itself."""
-        return stat_path(path, path)
+        try:
+            return stat_path(path, path)
+        except Absent as missed:
+            raise self._missed(path, missed) from None
+
+    def _missed(self, path: str, missed: Absent) -> Miss:
+        return Unseen(path, "not mounted here") if f"{path}/".startswith(self._unmounted) else missed
 
     def env(self, name: str) -> str:
         """Return an environment variable."""

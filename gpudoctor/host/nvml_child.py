@@ -120,7 +120,10 @@ def _fabric(asked: _Asked, handle: Any) -> dict[str, int] | None:
 def _pci(bus_id: str) -> str:
     """Return ``0000:01:00.0`` for NVML's ``00000000:01:00.0``, whose domain has eight digits, in capitals."""
     domain, _, rest = bus_id.lower().partition(":")
-    return f"{domain[-4:] if domain[:-4].strip('0') == '' else domain}:{rest}"
+    try:
+        return f"{int(domain, 16):04x}:{rest}"
+    except ValueError:
+        return bus_id
 
 
 def _text(value: Any) -> str | None:

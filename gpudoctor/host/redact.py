@@ -77,7 +77,7 @@ _LOG_WORDS = (
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "container"})
 _KEPT_PREFIXES = ("ROOTLESSKIT_", "DOCKER_", "NVIDIA_", "CUDA_")
 _KEPT_PROGRAMS = ("containerd", "docker", "nv-", "nvidia-", "podman", "rootlesskit")
-_SECRET_WORDS = r"password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|authorization|auth[_-]config|no[_-]?proxy"
+_TELLING = r"password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|authorization|auth[_-]config|no[_-]?proxy"
 
 # kind: (one, several, of which {} is the number)
 _SENTENCES: dict[str, tuple[str, str]] = {
@@ -108,7 +108,7 @@ def redact(answers: Answers) -> tuple[Answers, tuple[str, ...]]:
     redacted = Answers(
         {redactor.path(asked): redactor.miss(body) or redactor.body(asked, body) for asked, body in answers.reads.items()},
         {redactor.path(asked): redactor.miss(names) or redactor.names(asked, names) for asked, names in answers.lists.items()},
-        {redactor.path(asked): redactor.miss(found) or redactor.stat(found) for asked, found in answers.stats.items()},
+        {redactor.path(asked): redactor.miss(found) or redactor.stat(asked, found) for asked, found in answers.stats.items()},
         {
             tuple(redactor.path(word) for word in argv): redactor.miss(ran) or redactor.ran(argv, ran)
             for argv, ran in answers.runs.items()
@@ -215,7 +215,14 @@ def _kernel_log(redactor: _Redactor, text: str) -> str:
     lines = text.splitlines(keepends=True)
     kept = [line for line in lines if any(word in line for word in _LOG_WORDS)]
     redactor.count("log", len(lines) - len(kept))
-    return redactor.addresses(redactor.kernel_arguments("".join(kept)), careful=True)
+    import re
+
+    def edit(match: re.Match[str]) -> str:
+        return match[0] if redactor.keeps_program(match[2]) else match[1] + redactor.told("process", match[2], "other")
+
+    # Xid and audit lines name the program.
+    text = re.sub(r"(\b(?:name|comm)=\"?)([^\s,\"/]+)(?=[,\"])", edit, "".join(kept))
+    return redactor.addresses(redactor.kernel_arguments(text), careful=True)
 
 
 def _mounts(redactor: _Redactor, text: str) -> str:
@@ -258,6 +265,23 @@ def _lxc(redactor: _Redactor, text: str) -> str:
 
     keys = r"hostname|lxc\.uts\.name|lxc\.utsname|lxc\.environment|description|searchdomain|tags"
     return re.sub(rf"(?m)^(\s*({keys})\s*[:=]\s*)(\S.*?)$", edit, text)
+
+
+def _instance(redactor: _Redactor, text: str) -> str:
+    """Keep of an LXD or Incus instance its keys, line by line, and the values of ``nvidia.*``: cloud-init's files hold passwords."""
+    lines = text.split("\n")
+    for at, line in enumerate(lines):
+        words = line.lstrip(" -")
+        indent = line[: len(line) - len(words)]
+        key, colon, value = words.partition(":")
+        if not words or key.startswith("nvidia."):
+            continue
+        if not colon or not key.replace(".", "").replace("-", "").replace("_", "").isalnum() or value[:1].strip():
+            # The middle of a text.
+            lines[at] = f"{indent}{redactor.hidden('detail', words)}"
+        elif value.strip():
+            lines[at] = f"{indent}{key}: {redactor.hidden('detail', value.strip())}"
+    return "\n".join(lines)
 
 
 def _json(edits: dict[str, Edit]) -> Edit:
@@ -371,7 +395,10 @@ _TABLE = (
     _Row(("/etc/passwd",), (_passwd,)),
     _Row(("/sys/class/dmi/id/*serial", "/sys/class/dmi/id/*uuid", "/sys/class/dmi/id/*asset_tag"), (_serial,)),
     _Row(("/sys/devices/virtual/dmi/id/*serial", "/sys/devices/virtual/dmi/id/*uuid", "/sys/*/serial"), (_serial,)),
-    _Row(("/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/random/*id", "/proc/device-tree/serial-number"), (_serial,)),
+    _Row(
+        ("/etc/machine-id", "/var/lib/dbus/machine-id", "/proc/sys/kernel/random/*id", "/proc/device-tree/serial-number"),
+        (_serial,),
+    ),
     # processes
     _Row(("/proc/[0-9]*/environ",), (_environ, _addresses)),
     _Row(("/proc/[0-9]*/comm",), (_process_name,)),
@@ -385,13 +412,16 @@ _TABLE = (
     _Row(("*daemon*.json",), (_DAEMON,)),
     _Row(("*.json", "$ docker inspect *", "env DOCKER_HOST", "env *_PROXY", "env *_proxy"), (_addresses,)),
     # the kernel
-    _Row(("/proc/cmdline", "/etc/default/grub*", "/etc/kernel/*", "/boot/*", "/etc/kernelstub/*"), (_kernel_arguments, _addresses)),
+    _Row(
+        ("/proc/cmdline", "/etc/default/grub*", "/etc/kernel/*", "/boot/*", "/etc/kernelstub/*"), (_kernel_arguments, _addresses)
+    ),
     _Row(("$ dmesg*", "/var/log/kern.log*", "/var/log/dmesg*"), (_kernel_log,)),
     # other configuration
     _Row(("/etc/hosts", "/etc/resolv.conf", "/etc/fstab"), (_addresses,)),
     _Row(("/proc/*/mountinfo",), (_mounts, _addresses)),
     _Row(("*.service", "*.socket", "*.service.d/*", "*/.docker/*", "/etc/default/docker", "/etc/sysconfig/*"), (_addresses,)),
     _Row(("/var/lib/lxc/*", "/etc/pve/*", "/etc/lxc/*", "*/.config/lxc/*"), (_lxc, _addresses)),
+    _Row(("*/containers/*/backup.yaml",), (_instance,)),
     _Row(("/etc/apt/auth.conf*",), (_apt_logins,)),
     # Names that distributions give, not people: a user called `python` must not rename packages.
     _Row(("/var/lib/dpkg/status", "/var/lib/pacman/*", "$ rpm *"), (_maintainers,), common=False),
@@ -424,12 +454,17 @@ class _Redactor:
         self._old_mig = re.compile(rf"(?<![\w-])MIG-GPU-({hexes}{{8}}(?:-{hexes}{{4}}){{3}}-{hexes}{{12}})(?![\w-])")
         quoted = r'\\"(?:[^"\\]|\\[^"])*\\"|"(?:[^"\\\n]|\\.)*"|' + r"'[^'\n]*'"
         self._secret = re.compile(
-            rf"(?i)(?:{_SECRET_WORDS})[\w.-]*(?:\\?[\"'])?[ \t]*[:=][ \t]*({quoted}|[^\s\0\"',;&{{}}\[\]()\\]+)",
+            rf"(?i)(?:{_TELLING})[\w.-]*(?:\\?[\"'])?[ \t]*[:=][ \t]*({quoted}|[^\s\0\"',;&{{}}\[\]()\\]+)",
         )
+        self._telling = re.compile(rf"(?i){_TELLING}")
         self._bearer = re.compile(r"(?i)\b(basic|bearer)( +)([A-Za-z0-9+/._~-]{8,}=*)")
         self._login = re.compile(r"(://)(?:[^\s/@:\"'\\\0]*:[^\s\"'\\\0]{0,1000}|[^\s/@:\"'\\\0]{1,1000})(@)")
-        self._serial_field = re.compile(r"(?i)(serial(?:[ _-]?(?:number|no|num))?\"?[ \t]*[:=][ \t]*\"?)([A-Za-z0-9-]{6,})(?![\w/.])")
-        self._url = re.compile(r"\b((?:tcp|ssh|https?|socks5h?|nfs|cifs)://(?:[^\s/@\"']*@)?)([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)")
+        self._serial_field = re.compile(
+            r"(?i)(serial(?:[ _-]?(?:number|no|num))?\"?[ \t]*[:=][ \t]*\"?)([A-Za-z0-9-]{6,})(?![\w/.])"
+        )
+        self._url = re.compile(
+            r"\b((?:tcp|ssh|https?|socks5h?|nfs|cifs)://(?:[^\s/@\"']*@)?)([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)"
+        )
         self._mac = re.compile(rf"(?<![\w:.-])(?:{hexes}{{2}}:){{5,}}{hexes}{{2}}(?![\w:]|\.\d)")
         self._ipv4 = re.compile(r"(?<![\w.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|\.\w)")
         self._ipv6 = re.compile(rf"(?<![\w:.])(?:{hexes}{{0,4}}:){{2,7}}{hexes}{{0,4}}(?![\w:]|\.\w)")
@@ -464,10 +499,12 @@ class _Redactor:
         for home in sorted(self._homes):
             parent, _, name = home.rpartition("/")
             self._homes[home] = f"{parent}/{self.user(name)}"
+        self._spare_own_words(answers, texts)
 
     def _learn_spoken(self, answers: Answers) -> None:
         """Collect the words of the kernel's release and of what the GPUs are called: a machine may be named after its GPU."""
         import re
+        from itertools import pairwise
 
         said = []
         for asked, body in answers.reads.items():
@@ -482,7 +519,7 @@ class _Redactor:
                 said += re.findall(rb'"name": *"([^"]*)"', ran.out)
         for text in said:
             words = re.findall(r"[^\W_]+", text.decode("utf-8", "replace").lower())
-            self._spoken.update(words, ("-".join(pair) for pair in zip(words, words[1:], strict=False)))
+            self._spoken.update(words, map("-".join, pairwise(words)))
 
     def _learn_hosts(self, answers: Answers) -> None:
         told = []
@@ -521,6 +558,34 @@ class _Redactor:
         asked = (*answers.reads, *answers.lists, *answers.stats)
         people.update(name for path in asked for name in self._home.findall(path))
         return {name for name in people if name and name.lower() not in _GENERIC}
+
+    def _spare_own_words(self, answers: Answers, texts: list[bytes]) -> None:
+        """Do not replace a word that the doctor's own questions are made of: on a machine called `modprobe`, /etc/modprobe.d stays.
+
+        A path that was learned from the machine stands in a folder's list, a link, a variable or a text.
+        """
+        told = [value for value in answers.envs.values() if isinstance(value, str)]
+        told += [found.target for found in answers.stats.values() if isinstance(found, Stat) and found.target is not None]
+        asked = {*answers.reads, *answers.lists, *answers.stats}
+        for word in list(self._words):
+            for path in (path for path in asked if word in path.lower()):
+                parts = path.split("/")
+                own = False
+                for at, part in enumerate(parts):
+                    if _replace(part, {word: ""}) == part or parts[1:at] == ["home"]:
+                        continue
+                    here = "/".join(parts[: at + 1])
+                    listed = answers.lists.get("/".join(parts[:at]) or "/")
+                    needle = here.encode("utf-8", "surrogateescape")
+                    own = own or not (
+                        (isinstance(listed, tuple) and part in listed)
+                        or any(here in value for value in told)
+                        or any(needle in text for text in texts)
+                    )
+                if own:
+                    del self._words[word]
+                    self._spoken.add(word)
+                    break
 
     def _learn_uuid(self, kind: str, uuid: str) -> None:
         if kind:
@@ -601,7 +666,8 @@ class _Redactor:
     def kept_variable(self, entry: str) -> str:
         """Return ``NAME=value`` as it is where rules look at it, else ``NAME=redacted``."""
         name, sign, value = entry.partition("=")
-        if not sign or not value or name in _KEPT_VARIABLES or name.startswith(_KEPT_PREFIXES):
+        kept = name in _KEPT_VARIABLES or (name.startswith(_KEPT_PREFIXES) and not self._telling.search(name))
+        if not sign or not value.strip() or kept:
             return entry
         return f"{name}={self.hidden('variable', value)}"
 
@@ -610,8 +676,8 @@ class _Redactor:
     def common(self, text: str) -> str:
         """Treat what may stand in any text: logins, secrets, UUIDs, serial numbers, names."""
         text = self._login.sub(self._no_login, text)
-        text = self._without_secrets(text)
         text = self._bearer.sub(lambda match: match[1] + match[2] + self.hidden("secret", match[3]), text)
+        text = self._without_secrets(text)
         text = self._serial_field.sub(lambda match: match[1] + self.serial(match[2]), text)
         return self.path(text)
 
@@ -632,7 +698,9 @@ class _Redactor:
             text = self._part_uuid.sub(self._uuid, text)
         if self._known["gpu"] and text.count("-") > 3:
             # A GPU's UUID may stand without its prefix.
-            text = self._full_uuid.sub(lambda match: match[0] if match[1] else self._known["gpu"].get(match[2].lower(), match[0]), text)
+            text = self._full_uuid.sub(
+                lambda match: match[0] if match[1] else self._known["gpu"].get(match[2].lower(), match[0]), text
+            )
         return text
 
     def _uuid(self, match: re.Match[str]) -> str:
@@ -669,7 +737,11 @@ class _Redactor:
             value = match[1]
             mark = '\\"' if value.startswith('\\"') else value[0] if value[0] in "\"'" else ""
             inner = value[len(mark) : len(value) - len(mark)]
-            if not inner or inner in {REDACTED, "true", "false", "null"} or (not mark and inner.replace(".", "").strip("-") == "0"):
+            if (
+                not inner
+                or inner in {REDACTED, "true", "false", "null"}
+                or (not mark and inner.replace(".", "").strip("-") == "0")
+            ):
                 continue
             if not mark and _in_comment(text, match.start()):
                 # The rest of a comment's line: a passphrase has spaces.
@@ -714,7 +786,9 @@ class _Redactor:
         if numbers[0] in {"0", "127", "255"} or original.startswith(("192.0.2.", "198.18.", "198.19.")):
             return original
         number = len(self._known["address"]) + 1
-        return self.told("address", original, f"192.0.2.{number}" if number < 255 else f"198.18.{number >> 8 & 255}.{number & 255}")
+        return self.told(
+            "address", original, f"192.0.2.{number}" if number < 255 else f"198.18.{number >> 8 & 255}.{number & 255}"
+        )
 
     def _ipv6_address(self, match: re.Match[str]) -> str:
         import ipaddress
@@ -796,9 +870,13 @@ class _Redactor:
         start = folder.rstrip("/")
         return tuple(sorted(self.path(f"{start}/{name}").rpartition("/")[2] for name in names))
 
-    def stat(self, found: Stat | Miss) -> Stat:
+    def stat(self, asked: str, found: Stat | Miss) -> Stat:
         """Rename where a link leads."""
         assert isinstance(found, Stat)  # noqa: S101 - misses are treated before
+        if asked.startswith("/proc/") and asked.endswith("/exe") and found.target is not None:
+            program = found.target.rpartition("/")[2]
+            if not self.keeps_program(program.removesuffix(" (deleted)")):
+                return found._replace(target=f"/{self.told('process', program, 'other')}")
         return found if found.target is None else found._replace(target=self.path(found.target))
 
     def ran(self, argv: tuple[str, ...], ran: Ran | Miss) -> Ran:
@@ -871,6 +949,6 @@ def _in_comment(text: str, start: int) -> bool:
 def _after_version(match: re.Match[str]) -> bool:
     """Say whether four numbers in a log follow a word that makes them a version."""
     before = match.string[max(0, match.start() - 60) : match.start()].lower()
-    words = before.replace(":", " ").replace("=", " ").replace('"', " ").split()[-2:]
-    said = ("version", "ver", "v", "release", "rev", "revision", "build", "firmware", "fw", "bios", "vbios", "module", "driver", "nvrm")
-    return any(word.strip("(),") in said for word in words)
+    words = ["", "", *(word.strip("(),") for word in before.replace(":", " ").replace("=", " ").replace('"', " ").split())]
+    said = ("version", "ver", "v", "release", "rev", "revision", "build", "firmware", "fw", "bios", "vbios", "module", "driver")
+    return words[-1] in said or words[-2] in said[:6]

@@ -146,7 +146,9 @@ def _body_out(path: str, body: bytes | Miss, members: dict[str, bytes]) -> dict[
     above = ("/".join(["files", *parts[1:at]]) for at in range(2, len(parts)))
     # What could not be unpacked (`..`, a name that is both a file and a folder) is kept under a number.
     clean = path.startswith("/") and "\0" not in path and len(path) < 4000
-    clean = clean and all(part not in {"", ".", ".."} and len(part.encode("utf-8", "surrogateescape")) < 256 for part in parts[1:])
+    clean = clean and all(
+        part not in {"", ".", ".."} and len(part.encode("utf-8", "surrogateescape")) < 256 for part in parts[1:]
+    )
     if not clean or any(folder in members for folder in above):
         name = f"files-more/{len(members) + 1:05d}"
     members[name] = body
@@ -348,7 +350,9 @@ class _Index:
         index = self.object(index)
         schema = index.get("schema")
         if type(schema) is int and schema > SCHEMA:
-            self.bad(f"was taken by a newer gpudoctor (schema {str(schema)[:20]}); this one reads schema {SCHEMA}: upgrade gpudoctor")
+            self.bad(
+                f"was taken by a newer gpudoctor (schema {str(schema)[:20]}); this one reads schema {SCHEMA}: upgrade gpudoctor"
+            )
         if type(schema) is not int or schema != SCHEMA:
             self.bad(f"{INDEX} has no schema that this gpudoctor knows")
         reads = self.object(index.get("reads"))
@@ -362,7 +366,7 @@ class _Index:
             {asked: self.read(asked, value) for asked, value in reads.items()},
             {asked: self.names(asked, value) for asked, value in lists.items()},
             {asked: self.stat(asked, value) for asked, value in stats.items()},
-            dict(self.run(value) for value in runs),
+            dict(map(self.run, runs)),
             {name: self.env(name, value) for name, value in envs.items()},
         )
         more = next((name for name in self.members if name not in self.used), None)
@@ -378,6 +382,12 @@ class _Index:
     def text(self, value: Any) -> str:
         if not isinstance(value, str):
             self.bad(f"{INDEX} is damaged")
+        if not value.isascii():
+            try:
+                value.encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError:
+                # Half a character: what a path or a value can hold comes through; this could never be printed.
+                self.bad(f"{INDEX} is damaged")
         return value
 
     def texts(self, value: Any) -> tuple[str, ...]:
@@ -386,7 +396,7 @@ class _Index:
         return tuple(self.text(each) for each in value)
 
     def number(self, value: Any) -> int:
-        if type(value) is not int:
+        if type(value) is not int or abs(value) >> 63:
             self.bad(f"{INDEX} is damaged")
         return value
 
@@ -409,10 +419,7 @@ class _Index:
     def read(self, asked: str, value: Any) -> bytes | Miss:
         value = self.object(value)
         if "text" in value:
-            try:
-                return self.text(value["text"]).encode("utf-8", "surrogateescape")
-            except UnicodeEncodeError:
-                self.bad(f"{INDEX} is damaged")
+            return self.text(value["text"]).encode("utf-8", "surrogateescape")
         return self.missed(asked, value) or self.member(value.get("file"))
 
     def names(self, asked: str, value: Any) -> tuple[str, ...] | Miss:

@@ -39,7 +39,8 @@ def summarize(facts: Facts) -> dict[str, Any]:
 def headline(host: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Return (label, words) for the screen's header."""
     machine = " ".join(word for word in (host["kernel"] and f"kernel {host['kernel']}", host["machine"]) if word)
-    where = {"wsl": "WSL2 guest", "jetson": "Jetson", "machine": ""}.get(str(host["kind"]), f"{host['kind']} guest")
+    kind = host["kind"] or "machine"
+    where = {"wsl": "WSL guest", "jetson": "Jetson", "machine": ""}.get(kind, f"in a {kind} container")
     gpus = host["gpus"]
     cards: dict[str, int] = {}
     for gpu in gpus or ():

@@ -18,6 +18,12 @@ _DEB_REPOSITORY = (
     " | sudo tee /etc/apt/sources.list.d/nvidia-container-toolkit.list",
     "sudo apt-get update",
 )
+_UBUNTU = frozenset({"ubuntu", "pop", "linuxmint"})
+_DEBIAN_BRANCH = 550
+"""The newest driver branch that Debian itself packages (13 and sid); Debian 12 has 535."""
+_LEGACY_BRANCH = 470
+_CUDA_REPOSITORY = "  # from NVIDIA's CUDA repository"
+_HEADERS_FIRST = "sudo apt-get update && sudo apt-get install -y {}"
 _RPM_REPOSITORY = "https://nvidia.github.io/libnvidia-container/stable/rpm/nvidia-container-toolkit.repo"
 
 
@@ -82,32 +88,27 @@ def upgrade_toolkit(facts: Facts) -> tuple[str, ...]:
     return (*upgrade(facts, *names), restart_docker(facts))
 
 
-def install_driver(facts: Facts, branch: int = 580, *, open_module: bool = True) -> tuple[str, ...]:
-    """Return the commands that install a driver of a branch in the flavour that this GPU needs, as the distribution does it."""
+def install_driver(facts: Facts, branch: int = 580, *, open_module: bool = True, oldest: int = 0) -> tuple[str, ...]:
+    """Return the commands that install a driver of a branch in the flavour that this GPU needs, as the distribution does it.
+
+    ``oldest`` is the oldest branch that drives the GPU at all: where the distribution's own packages are older, NVIDIA's are named.
+    """
+    if not open_module:
+        return _install_proprietary_driver(facts, branch)
     platform = facts.platform
-    flavour = "-open" if open_module else ""
-    if platform.os_id in {"ubuntu", "pop", "linuxmint"}:
-        return (
-            "sudo apt-get update",
-            install(facts, f"nvidia-driver-{branch}-server{flavour}", f"linux-modules-nvidia-{branch}-server{flavour}-generic"),
-        )
+    if platform.os_id in _UBUNTU:
+        return _install_ubuntu_driver(facts, f"{branch}-server-open")
     if platform.family == "debian":
-        module = "nvidia-open-kernel-dkms" if open_module else "nvidia-kernel-dkms"
-        return (
-            "sudo apt-get update  # with the components contrib non-free non-free-firmware in the sources",
-            install(facts, f"linux-headers-{platform.machine.replace('x86_64', 'amd64').replace('aarch64', 'arm64')}"),
-            install(facts, module, "nvidia-driver", "libcuda1", "nvidia-smi"),
-        )
+        if oldest > _DEBIAN_BRANCH:
+            return (_HEADERS_FIRST.format(_debian_headers(facts)), f"{install(facts, 'nvidia-open')}{_CUDA_REPOSITORY}")
+        return _install_debian_driver(facts, "nvidia-open-kernel-dkms", "nvidia-driver", "libcuda1", "nvidia-smi")
     if platform.family == "rhel":
-        return (
-            install(facts, "kernel-devel-matched") if platform.os_id != "fedora" else install(facts, "kernel-devel"),
-            install(facts, "nvidia-open" if open_module else "cuda-drivers") + "  # from NVIDIA's CUDA repository",
-        )
+        return (*_dnf_stream(facts, "open-dkms"), _dnf_headers(facts), f"{install(facts, 'nvidia-open')}{_CUDA_REPOSITORY}")
     if platform.family == "suse":
-        return (install(facts, "nvidia-open-driver-G06-signed-kmp" if open_module else "nvidia-driver-G06-kmp"),)
+        return (install(facts, "nvidia-open-driver-G06-signed-kmp"),)
     if platform.family == "arch":
         return (install(facts, "nvidia-open", "nvidia-utils"),)
-    return (f"install NVIDIA driver {branch} ({'open' if open_module else 'proprietary'} kernel module) from nvidia.com",)
+    return (f"install NVIDIA driver {branch} (open kernel module) from nvidia.com",)
 
 
 def restart_docker(facts: Facts) -> str:
@@ -138,3 +139,66 @@ def headers(facts: Facts) -> str:
     if family == "suse":
         return install(facts, "kernel-default-devel")
     return install(facts, "linux-headers")
+
+
+def set_no_cgroups(facts: Facts, value: str) -> str:
+    """Return the command that sets no-cgroups to ``true`` or ``false`` in the config.toml that the hook reads."""
+    toolkit = facts.toolkit
+    if toolkit.since("config-set") and toolkit.config_path == "/etc/nvidia-container-runtime/config.toml":
+        return f"sudo nvidia-ctk config --set nvidia-container-cli.no-cgroups={value} --in-place"
+    return f"sudo sed -i 's/^#* *no-cgroups *=.*/no-cgroups = {value}/' {toolkit.config_path}"
+
+
+def _install_proprietary_driver(facts: Facts, branch: int) -> tuple[str, ...]:
+    """Return the commands that install the proprietary module of a branch and keep upgrades within that branch.
+
+    Only GPUs before Turing need it, and branches after 580 do not drive them: an upgrade past the branch would lose the GPU again.
+    """
+    platform, packages = facts.platform, facts.packages
+    if platform.os_id in _UBUNTU:
+        return _install_ubuntu_driver(facts, f"{branch}-server")
+    if platform.family == "debian" and packages.installed("cuda-keyring") is not None and branch > _DEBIAN_BRANCH:
+        names = (f"nvidia-driver-pinning-{branch}", "cuda-drivers")
+        return (_HEADERS_FIRST.format(_debian_headers(facts)), *(f"{install(facts, name)}{_CUDA_REPOSITORY}" for name in names))
+    if platform.family == "debian" and (branch > _LEGACY_BRANCH or platform.os_version in {"11", "12"}):
+        legacy = (f"nvidia-tesla-{branch}-driver",) if branch <= _LEGACY_BRANCH else ("nvidia-kernel-dkms", "nvidia-driver", "libcuda1", "nvidia-smi")
+        return _install_debian_driver(facts, *legacy)
+    if platform.family == "rhel":
+        if packages.matching("akmod-nvidia") or (platform.os_id == "fedora" and not packages.matching("nvidia-driver")):
+            names = (f"akmod-nvidia-{branch}xx", f"xorg-x11-drv-nvidia-{branch}xx-cuda")
+            return (f"sudo dnf install -y --allowerasing {' '.join(names)}  # from RPM Fusion",)
+        lock = _dnf_stream(facts, f"{branch}-dkms") or (f"sudo dnf versionlock add '*nvidia*{branch}*'",)
+        return (*lock, _dnf_headers(facts), f"{install(facts, 'cuda-drivers')}{_CUDA_REPOSITORY}")
+    if platform.family == "suse":
+        names = ("nvidia-gfxG05-kmp-default", "nvidia-computeG05")
+        return (install(facts, *(names if branch <= _LEGACY_BRANCH else ("nvidia-driver-G06-kmp-default", "nvidia-compute-utils-G06"))),)
+    if platform.family == "arch":
+        return (f"yay -S nvidia-{branch}xx-dkms nvidia-{branch}xx-utils  # built from the AUR",)
+    return (f"install NVIDIA driver {branch} (proprietary kernel module) from nvidia.com",)
+
+
+def _install_ubuntu_driver(facts: Facts, name: str) -> tuple[str, ...]:
+    return ("sudo apt-get update", install(facts, f"nvidia-driver-{name}", f"linux-modules-nvidia-{name}-generic"))
+
+
+def _install_debian_driver(facts: Facts, *packages: str) -> tuple[str, ...]:
+    return (
+        "sudo apt-get update  # with the components contrib non-free non-free-firmware in the sources",
+        install(facts, _debian_headers(facts)),
+        install(facts, *packages),
+    )
+
+
+def _debian_headers(facts: Facts) -> str:
+    return f"linux-headers-{facts.platform.machine.replace('x86_64', 'amd64').replace('aarch64', 'arm64')}"
+
+
+def _dnf_headers(facts: Facts) -> str:
+    return install(facts, "kernel-devel" if facts.platform.os_id == "fedora" else "kernel-devel-matched")
+
+
+def _dnf_stream(facts: Facts, stream: str) -> tuple[str, ...]:
+    """Return the commands that choose a module stream of NVIDIA's repository; Enterprise Linux 10 and Fedora have none."""
+    if facts.platform.os_id == "fedora" or facts.platform.os_version.partition(".")[0] not in {"8", "9", "2023"}:
+        return ()
+    return ("sudo dnf module reset -y nvidia-driver", f"sudo dnf module enable -y nvidia-driver:{stream}")

@@ -1,0 +1,111 @@
+"""What the rules that judge each GPU by its PCI device id have in common: which GPUs they judge, how they name them, how bad it is.
+
+One host may hold GPUs of several generations. A rule judges each, and makes one finding that names all that are affected. It is an
+error only where no GPU is left for containers, and no more than a warning where the table knows an id by its neighbours alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpudoctor.host import NoAnswer
+from gpudoctor.model import Evidence, NotApplicable, Where
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpudoctor.facts import Facts
+    from gpudoctor.facts.gpu import Function
+    from gpudoctor.model import Severity
+
+
+def passed_through(gpu: Function) -> bool:
+    """Say whether a GPU is bound to a driver that sets it aside for a virtual machine."""
+    driver = gpu.driver or ""
+    return driver.endswith("vfio-pci") or driver in {"pci-stub", "pciback", "xen-pciback"}
+
+
+def on_bus(facts: Facts) -> tuple[Function, ...]:
+    """Return every GPU on the PCI bus; raises NotApplicable where there is none."""
+    if facts.platform.wsl or facts.platform.jetson:
+        raise NotApplicable("The GPU of a WSL2 guest or a Jetson is not on the PCI bus.")
+    if not facts.gpus.functions:
+        raise NotApplicable("There is no NVIDIA GPU on the PCI bus.")
+    return facts.gpus.functions
+
+
+def for_driver(facts: Facts) -> tuple[Function, ...]:
+    """Return the GPUs that this host's own driver is to take; raises NotApplicable where there is none."""
+    found = tuple(gpu for gpu in on_bus(facts) if not passed_through(gpu))
+    if not found:
+        raise NotApplicable("Every GPU of this host is set aside for virtual machines.")
+    return found
+
+
+def with_driver(facts: Facts) -> tuple[tuple[Function, ...], int]:
+    """Return the GPUs that the driver is to take, and the driver's branch; raises NotApplicable where either is missing."""
+    found = for_driver(facts)
+    branch = facts.driver.branch
+    if branch is None:
+        raise NotApplicable("No NVIDIA driver is installed.")
+    return found, branch
+
+
+def untaken(facts: Facts, gpus: Sequence[Function]) -> tuple[Function, ...]:
+    """Return those of these GPUs that the driver has not taken."""
+    taken = {gpu.address for gpu in facts.gpus.taken}
+    return tuple(gpu for gpu in gpus if gpu.address not in taken)
+
+
+def known_or_untaken(facts: Facts, gpus: Sequence[Function]) -> tuple[Function, ...]:
+    """Leave out GPUs that the table knows only by their neighbours and that the driver has taken: it knows them better."""
+    left = {gpu.address for gpu in untaken(facts, gpus)}
+    return tuple(gpu for gpu in gpus if not gpu.probable or gpu.address in left)
+
+
+def named(gpus: Sequence[Function]) -> str:
+    """Return names and PCI addresses, ``Tesla K80 at 0000:01:00.0 and 0000:02:00.0``; says where a generation is only probable."""
+    places: dict[str, list[str]] = {}
+    for gpu in gpus:
+        name = f"{gpu.name}, probably {gpu.architecture}," if gpu.probable else gpu.name
+        places.setdefault(name, []).append(gpu.address)
+    return "; ".join(f"{name} at {' and '.join(addresses)}" for name, addresses in places.items())
+
+
+def evidence(gpus: Sequence[Function]) -> tuple[Evidence, ...]:
+    """Return the device ids as they were read, with what they mean."""
+    found = []
+    for gpu in gpus:
+        chip = gpu.chip
+        generation = f"{chip.chip} {chip.architecture}".strip() if chip is not None else "not in our table"
+        meaning = f"probably {generation}, by neighbouring ids" if gpu.probable else generation
+        found.append(Evidence(Where(f"{gpu.path}/device"), f"0x{gpu.device_id} ({meaning})"))
+    return tuple(found)
+
+
+def severity(affected: Sequence[Function], gpus: Sequence[Function]) -> Severity:
+    """Return how bad it is that the driver does not drive ``affected`` of a host's GPUs."""
+    sure = not all(gpu.probable for gpu in affected)
+    return "error" if sure and len(affected) == len(gpus) else "warning"
+
+
+def logged(facts: Facts, *words: str) -> tuple[Evidence, ...]:
+    """Return the last line of the kernel log with all of these words as evidence, none where there is no such line or no log."""
+    line = facts.driver.logged(*words)
+    return (Evidence(Where("kernel log"), line),) if line is not None else ()
+
+
+def refused(facts: Facts, words: str) -> frozenset[str]:
+    """Return the PCI addresses of the GPUs of which the kernel log says ``words``, none where it cannot be read.
+
+    The driver names the GPU on one line, ``NVRM: The NVIDIA GPU 0000:01:00.0 (PCI ID: 10de:2684)``, and says why on the next.
+    """
+    try:
+        lines = facts.driver.log
+    except NoAnswer:
+        return frozenset()
+    found = set()
+    for before, line in zip(("", *lines), lines, strict=False):
+        if words in line:
+            found.update(word for word in f"{before} {line}".split() if word.count(":") == 2 and "." in word)  # noqa: PLR2004 - 0000:01:00.0
+    return frozenset(found)

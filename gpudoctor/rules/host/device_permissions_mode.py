@@ -1,0 +1,106 @@
+"""The GPU's device nodes have a mode that nobody can have meant.
+
+NVreg_DeviceFileMode is a number, and the kernel reads `666` as decimal: that is 01232 in octal, write without read.
+nvidia-modprobe then gives every node this mode, again and again, and nvidia-container-cli says "initialization
+error: nvml error: insufficient permissions". A leading zero makes it octal: `0666`.
+
+How it is told from its look-alikes: with `host/device-permissions-group` the mode is a sane 0660. In
+/proc/driver/nvidia/params the value is always printed in decimal, where 438 is the right one (0666). A wrong line in
+modprobe.d that is not in force yet is a warning: it strikes when the module is loaded next.
+
+Cure: write NVreg_DeviceFileMode=0666 and load the module anew (a reboot); `chmod 0666` helps until nvidia-modprobe
+comes by.
+
+Sources: NVIDIA driver README (device files); kernel module parameters are read with base 0;
+vowstar/vowstar-overlay#6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpudoctor.facts.driver import PARAMS
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpudoctor.facts import Facts
+    from gpudoctor.facts.driver import Directive
+
+_NAME = "NVreg_DeviceFileMode"
+_BOTH = 0o6  # read and write
+_DIGITS = 10  # a longer number is no mode
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find a mode, of the nodes, in force or configured, that lets somebody only read or only write."""
+    if facts.platform.wsl or facts.platform.jetson:
+        raise NotApplicable("WSL2 and Jetson have device nodes of their own.")
+    evidence = [
+        Evidence(Where(node.path), f"mode 0{node.stat.mode:o}") for node in facts.devices.cuda_nodes if not _sane(node.stat.mode)
+    ]
+    hurts = bool(evidence)
+    params = facts.driver.params
+    told = params.get("DeviceFileMode", "")
+    if told.isdigit() and len(told) < _DIGITS and params.get("ModifyDeviceFiles") != "0" and not _sane(int(told)):
+        evidence.append(Evidence(Where(PARAMS), f"DeviceFileMode: {told} (decimal; 0{int(told):o} in octal, 438 would be 0666)"))
+    option = facts.driver.option("nvidia", _NAME) or facts.driver.option("nvidia_current", _NAME)
+    if option is not None and not _sane(_configured(option)):
+        evidence.append(Evidence(Where(option.path, option.line), option.rest))
+    if not evidence:
+        if not facts.devices.cuda_nodes and option is None:
+            raise NotApplicable("There are no NVIDIA device nodes and no option that gives them a mode.")
+        return
+    cure = (
+        f"sudo sed -i 's/{_NAME}=[0-9A-Za-z]*/{_NAME}=0666/' {option.path}"
+        if option is not None
+        else f"echo 'options nvidia {_NAME}=0666' | sudo tee /etc/modprobe.d/nvidia-device-mode.conf"
+    )
+    yield Finding(
+        "the GPU's device nodes have an impossible mode",
+        "The mode of the GPU's device nodes lets somebody read but not write, or the other way round, so opening them is refused "
+        "(NVML: insufficient permissions)."
+        if hurts
+        else f"{_NAME} stands for a mode that nobody can use; the device nodes get it when the module or a node is made next.",
+        tuple(evidence),
+        Cure(
+            "DISRUPTIVE",
+            f"Write {_NAME}=0666, with the leading zero, and load the module anew.",
+            (
+                cure,
+                advice.rebuild_initramfs(facts),
+                *(("sudo chmod 0666 /dev/nvidia[0-9]* /dev/nvidiactl",) if hurts else ()),
+                "sudo reboot",
+            ),
+            f"Every local user may use the GPU, as is NVIDIA's default. {advice.REBOOT_RISK}",
+        ),
+        severity="error" if hurts else "warning",
+    )
+
+
+def _sane(mode: int) -> bool:
+    """Say whether a mode lets its owner read and write, and group and others both or neither, with no special bit."""
+    owner, group, others = mode >> 6 & _BOTH, mode >> 3 & _BOTH, mode & _BOTH
+    return mode & 0o7000 == 0 and owner == _BOTH and group in {0, _BOTH} and others in {0, _BOTH}
+
+
+def _configured(option: Directive) -> int:
+    """Return the number that the kernel makes of the option, 0 where it would refuse it."""
+    value = f" {option.rest}".rpartition(f" {_NAME}=")[2].split(" ", 1)[0].strip('"')
+    octal = value.startswith("0")
+    if not value.isdigit() or len(value) > _DIGITS or (octal and value.strip("01234567")):
+        return 0
+    return int(value, 8 if octal else 10)
+
+
+RULE = Rule(
+    "host/device-permissions-mode",
+    113,
+    "error",
+    "the GPU's device nodes have an impossible mode",
+    check,
+    breaks=("nodes",),
+    needs=("gpu", "module", "driver"),
+)
