@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from gpudoctor.host import Denied, NoAnswer, Slow
-from gpudoctor.model import LAYERS, Diagnosis, Finding, Note, NotApplicable, Rule, Untold
+from gpudoctor.model import LAYERS, Diagnosis, Finding, NotApplicable, Note, Rule, Untold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,12 +11,14 @@ Before its first marker a fixture has prose (who this machine is) and these line
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gpudoctor import engine
 from gpudoctor.facts import Facts
 from gpudoctor.host import hostfile
-from gpudoctor.model import Diagnosis, Finding
+
+if TYPE_CHECKING:
+    from gpudoctor.model import Diagnosis, Finding
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 WORDS = ("finds", "says", "untold", "lookalike")

@@ -40,7 +40,7 @@ def test_root_cause_first_and_followers_right_behind_it():
 
 
 def test_a_chain_is_folded_link_by_link():
-    """no GPU explains no driver, which explains the missing library."""
+    """No GPU explains no driver, which explains the missing library."""
     told = diagnose(
         rule("a/library", needs=("driver",), breaks=("libraries",)),
         rule("a/driver", needs=("gpu",), breaks=("driver",)),

@@ -498,5 +498,5 @@ def test_tables_are_read_once_and_stay_flat() -> None:
     for number in range(10_000):
         tables.gpu(f"{number:04x}")
         tables.branch(number)
-    assert set(tables._files) <= set(FILES)  # noqa: SLF001
-    assert tables._data("gpus") is tables._data("gpus")  # noqa: SLF001
+    assert set(tables._files) <= set(FILES)
+    assert tables._data("gpus") is tables._data("gpus")

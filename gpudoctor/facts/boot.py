@@ -11,6 +11,8 @@ Loader = Literal["grub", "bls", "systemd-boot", "kernelstub", "rpm-ostree", "ext
 
 GRUB_MAIN = "/etc/default/grub"
 GRUB_DROP_INS = "/etc/default/grub.d"
+GRUB_CFGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
+"""What grub-mkconfig writes, and what the boot loader reads."""
 _SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 Args = tuple[tuple[str, "str | None"], ...]
@@ -90,6 +92,26 @@ class Boot(Area):
         if self.loader == "systemd-boot":
             text = self.host.text("/etc/kernel/cmdline")
             return None if text is None else cmdline.parse(text)
+        return None
+
+    def next_place(self, name: str) -> tuple[str, int | None]:
+        """Return file and line that give the next boot the argument ``name``, or that would have to: see ``next_args``."""
+        if self.loader != "grub":
+            return "/etc/kernel/cmdline", 1
+        both = (self.grub_value("GRUB_CMDLINE_LINUX_DEFAULT"), self.grub_value("GRUB_CMDLINE_LINUX"))
+        known = [value for value in both if value is not None and value.path]
+        holding = [value for value in known if cmdline.values(cmdline.parse(value.value or ""), name)]
+        place = next(iter((*holding, *known)), None)
+        return (GRUB_MAIN, None) if place is None else (place.path, place.line)
+
+    @fact
+    def grub_cfg(self) -> tuple[str, Args] | None:
+        """Return the path of GRUB's own configuration and the arguments of its first entry; None where there is none."""
+        for path in GRUB_CFGS:
+            for line in (self.host.text(path) or "").split("\n"):
+                words = line.split(None, 2)
+                if len(words) > 2 and words[0] in {"linux", "linux16", "linuxefi"}:
+                    return path, cmdline.parse(words[2])
         return None
 
     @fact

@@ -24,7 +24,7 @@ class DeviceNode(NamedTuple):
     @property
     def numbers(self) -> str:
         """``major:minor``."""
-        return "%d:%d" % self.stat.rdev if self.stat.rdev is not None else "?"
+        return ":".join(map(str, self.stat.rdev)) if self.stat.rdev is not None else "?"
 
 
 class Devices(Area):

@@ -14,8 +14,11 @@ Kind = Literal["rootful", "rootless", "snap", "desktop"]
 INFO = ("docker", "info", "--format", "{{json .}}")
 ROOTFUL_JSON = "/etc/docker/daemon.json"
 SNAP_JSON = "/var/snap/docker/current/config/daemon.json"
+SNAP_META = "/snap/docker/current/meta/snap.yaml"
+SNAP_PATH = tuple(f"/snap/docker/current/{folder}" for folder in ("usr/sbin", "usr/bin", "sbin", "bin"))
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PACKAGES = ("docker-ce", "docker.io", "moby-engine", "docker-engine", "docker")
+_SYS_ADMIN = {"SYS_ADMIN", "CAP_SYS_ADMIN", "ALL", "CAP_ALL"}
 _TICKS = 100  # USER_HZ, the unit of start times in /proc/PID/stat, is 100 on every Linux that Docker runs on
 
 
@@ -65,11 +68,23 @@ class Container(NamedTuple):
     device_ids: tuple[str, ...]
     devices: tuple[str, ...]
     env: dict[str, str]
+    image: str = ""
+    privileged: bool = False
+    """Whether it has CAP_SYS_ADMIN, which is what the toolkit takes for privileged."""
+    mounts: tuple[str, ...] = ()
+    """Where in the container something is mounted."""
 
     @property
     def wants_gpu(self) -> bool:
         """Whether it asked for a GPU by ``--gpus``, by the nvidia runtime, or by a CDI name."""
         return bool(self.drivers or self.device_ids) or self.runtime == "nvidia"
+
+
+class Desktop(NamedTuple):
+    """What shows that ``docker`` reaches Docker Desktop, whose daemon runs in a virtual machine of its own."""
+
+    where: str
+    says: str
 
 
 class Docker(Area):
@@ -80,6 +95,16 @@ class Docker(Area):
         """Return every dockerd process, the rootful one first."""
         found = [process for pid in self.host.names("/proc") if pid.isdigit() and (process := self._process(pid)) is not None]
         return tuple(sorted(found, key=lambda process: (process.uid, process.pid)))
+
+    @fact
+    def processes_seen(self) -> bool:
+        """Say whether this host's processes show: not those of a mounted disk, and not others' where /proc hides them (hidepid)."""
+        if not self.host.names("/proc"):
+            return False
+        for line in (self.host.text("/proc/self/mountinfo") or "").split("\n"):
+            if " / /proc " in line and "hidepid=" in line and not line.endswith(("hidepid=0", "hidepid=off")):
+                return self.facts.platform.root
+        return True
 
     @fact
     def daemon(self) -> Process | None:
@@ -98,7 +123,8 @@ class Docker(Area):
                 name = argv0.rpartition("/")[2]
         except NoAnswer:
             return None
-        if name.strip() != "dockerd":
+        # The second is RHEL 7's.
+        if name.strip() not in {"dockerd", "dockerd-current"}:
             return None
         argv = tuple(word for word in (self.host.text(f"/proc/{pid}/cmdline") or "").split("\0") if word)
         try:
@@ -129,8 +155,10 @@ class Docker(Area):
             home = self.host.variable("HOME")
             user = self.host.variable("SUDO_USER")
         except Unseen:
+            home = user = None
+        if not home:
             return ("/root", *(f"/home/{name}" for name in self.host.names("/home")))
-        homes = [home] if home else []
+        homes = [home]
         if user and user != "root":
             homes.append(f"/home/{user}")
         return tuple(dict.fromkeys(homes))
@@ -139,6 +167,8 @@ class Docker(Area):
     def context(self) -> tuple[str, str]:
         """Return the client's context and the file or variable that sets it; ``("default", "")`` where none does."""
         try:
+            if self.host.variable("DOCKER_HOST"):
+                return "default", ""
             name = self.host.variable("DOCKER_CONTEXT")
         except Unseen:
             name = None
@@ -178,6 +208,24 @@ class Docker(Area):
     def remote(self) -> bool:
         """Say whether the docker client talks to another machine: that one has to be examined, not this."""
         return not self.address.startswith("unix://") and "://" in self.address
+
+    @fact
+    def desktop(self) -> Desktop | None:
+        """Return what shows that ``docker`` reaches Docker Desktop, None where it does not."""
+        name, source = self.context
+        if name == "desktop-linux":
+            return Desktop(source, "currentContext is desktop-linux" if source != "$DOCKER_CONTEXT" else "desktop-linux")
+        if "/.docker/desktop/" in self.address:
+            return Desktop("$DOCKER_HOST", self.address)
+        if self._info_or_none.get("OperatingSystem") == "Docker Desktop":
+            return Desktop("docker info", "Operating System: Docker Desktop")
+        if self.facts.platform.wsl and not self.daemons:
+            # In the distribution that Docker Desktop integrates there is its client and its socket, and no dockerd.
+            folder = "/mnt/wsl/docker-desktop"
+            link = self.host.lstat("/usr/bin/docker")
+            if link is not None and (link.target or "").startswith(f"{folder}/"):
+                return Desktop("/usr/bin/docker", f"links to {link.target}")
+        return None
 
     @fact
     def info(self) -> dict[str, Any] | None:
@@ -226,8 +274,8 @@ class Docker(Area):
 
     @fact
     def installed(self) -> bool:
-        """Say whether a Docker engine is on this host."""
-        if self.daemons or self._info_or_none or self.package is not None:
+        """Say whether a Docker engine is on this host, or in Docker Desktop's machine on it."""
+        if self.daemons or self._info_or_none or self.package is not None or self.desktop is not None:
             return True
         programs = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/snap/bin/docker")
         return any(self.host.lstat(path) is not None for path in programs)
@@ -241,7 +289,7 @@ class Docker(Area):
     def kind(self) -> Kind | None:
         """Return which Docker serves this host; None where none is installed."""
         info = self._info_or_none
-        if self.context[0] == "desktop-linux" or info.get("OperatingSystem") == "Docker Desktop":
+        if self.desktop is not None:
             return "desktop"
         if self.daemon is not None:
             return self.daemon.kind
@@ -260,6 +308,8 @@ class Docker(Area):
         told = self._info_or_none.get("ServerVersion")
         if told:
             return str(told)
+        if self.kind == "snap":
+            return self._snap_version
         return self.package.version.partition(":")[2] or self.package.version if self.package is not None else None
 
     @fact
@@ -270,7 +320,26 @@ class Docker(Area):
     @fact
     def version_source(self) -> str:
         """Return where the version was read."""
-        return "docker info" if self._info_or_none else self.facts.packages.source
+        if self._info_or_none:
+            return "docker info"
+        return SNAP_META if self.kind == "snap" else self.facts.packages.source
+
+    @fact
+    def _snap_version(self) -> str | None:
+        for line in (self.host.text(SNAP_META) or "").split("\n"):
+            if line.startswith("version:"):
+                return line.partition(":")[2].strip().strip("'\"") or None
+        return None
+
+    @fact
+    def snap_revision(self) -> int | None:
+        """Return the revision of the docker snap that runs, else of the one that is installed."""
+        exe = self.daemon.exe if self.daemon is not None and self.daemon.exe.startswith("/snap/") else ""
+        link = self.host.lstat("/snap/docker/current")
+        for revision in (exe.removeprefix("/snap/docker/").partition("/")[0], (link.target if link is not None else None) or ""):
+            if revision.isdigit():
+                return int(revision)
+        return None
 
     def since(self, feature: str) -> bool:
         """Say whether this engine is new enough for a feature of the table (an unknown version is not)."""
@@ -280,6 +349,13 @@ class Docker(Area):
     def config(self) -> ConfigFile:
         """Return the daemon.json that the daemon reads."""
         return self.read_config(self.config_path)
+
+    @fact
+    def configs(self) -> tuple[tuple[Process | None, ConfigFile], ...]:
+        """Return each running daemon with the daemon.json that it reads; the one that would be started where none runs."""
+        if not self.daemons:
+            return ((None, self.config),)
+        return tuple((daemon, self.read_config(self.config_path_of(daemon))) for daemon in self.daemons)
 
     @fact
     def config_path(self) -> str:
@@ -330,14 +406,45 @@ class Docker(Area):
     @fact
     def unit_argv(self) -> tuple[str, ...]:
         """Return dockerd's command line as docker.service gives it, drop-ins applied."""
+        return self._expanded(self.unit_line.argv) if self.unit_line is not None else ()
+
+    @fact
+    def unit_line(self) -> unit.ExecLine | None:
+        """Return the line with which docker.service starts dockerd, None where there is no such unit."""
         lines = unit.exec_start(self.facts.services.files("docker.service"))
-        return lines[-1].argv if lines else ()
+        return lines[-1] if lines else None
+
+    def _expanded(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Put the unit's variables in: ``$NAME`` becomes words, ``${NAME}`` a part of one, an unknown one nothing."""
+        if not any("$" in word for word in argv):
+            return argv
+        files = self.facts.services.files("docker.service")
+        values = unit.environment(files)
+        for _, data in files:
+            for key, path, _ in unit.settings(data, "Service"):
+                if key == "EnvironmentFile":
+                    lines = (self.host.text(path.lstrip("-")) or "").split("\n")
+                    pairs = (line.strip().partition("=") for line in lines if not line.lstrip().startswith(("#", ";")))
+                    values.update((name, value.strip("'\"")) for name, sign, value in pairs if sign)
+        words: list[str] = []
+        for word in argv:
+            if word.startswith("$") and not word.startswith("${"):
+                words += values.get(word[1:], "").split()
+                continue
+            for name, value in values.items():
+                word = word.replace(f"${{{name}}}", value)  # noqa: PLW2901 - one variable after the other
+            words.append(word)
+        return tuple(words)
 
     @fact
     def path(self) -> tuple[str, ...]:
         """Return the folders of the PATH on which the daemon looks for hooks and runtimes."""
         environ = self.daemon.environ if self.daemon is not None else None
         told = environ.get("PATH") if environ is not None else None
+        if self.kind == "snap":
+            # A snap sees a file system of its own: what its PATH names outside /snap is not the host's.
+            inside = tuple(folder for folder in (told or "").split(":") if folder.startswith("/snap/"))
+            return inside or SNAP_PATH
         if told is None:
             told = dict(unit.environment(self.facts.services.files("docker.service"))).get("PATH")
         return tuple(folder for folder in (told or DEFAULT_PATH).split(":") if folder.startswith("/"))
@@ -464,6 +571,9 @@ class Docker(Area):
             tuple(str(name) for each in requests for name in each.get("DeviceIDs") or ()),
             tuple(str(each.get("PathOnHost") or "") for each in devices),
             {key: value for key, _, value in env},
+            str(config.get("Image") or "") if isinstance(config, dict) else "",
+            given.get("Privileged") is True or any(str(each) in _SYS_ADMIN for each in given.get("CapAdd") or ()),
+            tuple(map(str, told.get("MountPoints") or ())),
         )
 
     @fact

@@ -134,7 +134,8 @@ class Driver(Area):
     def branch(self) -> int | None:
         """Return the driver branch (535, 580 ...): of the loaded module, else of the one on disk, else of the library."""
         # One after the other: a mounted root, which runs no modinfo, may well have the loaded module's version.
-        numbers = tables.version(self.version or "") or tables.version(self.disk_version or "") or tables.version(self.library_version or "")
+        text = self.version or self.disk_version or self.library_version
+        numbers = tables.version(text or "")
         return numbers[0] if numbers else None
 
     @fact
@@ -222,7 +223,9 @@ class Driver(Area):
     def _flavour_and_source(self) -> tuple[Flavour, str, str] | None:
         """Return the flavour, where it was read and what stands there; a package's name is the last resort."""
         if self.loaded is not None:
-            return ("open", VERSION, "Open Kernel Module") if self.loaded.open else ("proprietary", VERSION, "Kernel Module, not the open one")
+            if self.loaded.open:
+                return "open", VERSION, f"Open Kernel Module {self.loaded.version}"
+            return "proprietary", VERSION, f"Kernel Module {self.loaded.version}, not the open one"
         missed: NoAnswer | None = None
         try:
             licence = self.disk_license
@@ -242,7 +245,7 @@ class Driver(Area):
 
     @fact
     def flavour(self) -> Flavour | None:
-        """Return whether the module is the open or the proprietary one: as loaded, on disk, or packaged; None where nothing says."""
+        """Return whether the module is the open or the proprietary one: as loaded, on disk or packaged; None: nothing says."""
         return self._flavour_and_source[0] if self._flavour_and_source is not None else None
 
     @fact

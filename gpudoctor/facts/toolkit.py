@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
+from gpudoctor.facts.driver import LIBRARY_FOLDERS
 from gpudoctor.formats import Malformed, toml
 from gpudoctor.host import NoAnswer, Unseen
 
@@ -70,6 +71,15 @@ class Toolkit(Area):
             key, _, value = line.partition(":")
             if key.strip() in {"version", "cli-version"} and value.strip():
                 return value.strip()
+        return None
+
+    @fact
+    def library_without_helper(self) -> str | None:
+        """Return libnvidia-container.so.1 where libnvidia-container-go.so.1, by which it serves cgroup v2, is not beside it."""
+        for folder in LIBRARY_FOLDERS:
+            path = f"{folder}/libnvidia-container.so.1"
+            if self.host.lstat(path) is not None:
+                return path if self.host.lstat(f"{folder}/libnvidia-container-go.so.1") is None else None
         return None
 
     def since(self, feature: str) -> bool:

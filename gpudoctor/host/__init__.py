@@ -62,7 +62,7 @@ class Slow(NoAnswer):
 
 
 class Unseen(NoAnswer):
-    """This host was never asked (an older snapshot), or cannot be (a mounted root runs no commands)."""
+    """It was never asked (an older snapshot), or cannot be (a mounted root runs no commands)."""
 
     reason = "unseen"
 

@@ -29,7 +29,7 @@ _MOST_LIKES = 8
 _SIZE_LIMIT = 256 * 1024 * 1024
 
 
-class BadHost(ValueError):
+class BadHost(ValueError):  # noqa: N818 - named for what the file is
     """A recorded host that cannot be read: ``path``, ``line`` (0 where none is meant) and what is wrong."""
 
     def __init__(self, path: str, line: int, reason: str) -> None:

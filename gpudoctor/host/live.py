@@ -1,4 +1,4 @@
-"""This machine. Reads are bounded, children have a deadline and are killed with their group; nothing is changed."""
+"""The machine that we run on. Reads are bounded, children have a deadline and are killed with their group; nothing is changed."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def _untold(untold: list[Untold], marks: dict[str, str]) -> Iterator[Line]:
     for each in untold:
         reasons.setdefault(each.text.removeprefix("cannot tell: "), []).append(each.rule)
     for reason, rules in reasons.items():
-        shown = ", ".join(rules[:3]) + (f" and {len(rules) - 3} more" if len(rules) > 3 else "")  # noqa: PLR2004
+        shown = ", ".join(rules[:3]) + (f" and {len(rules) - 3} more" if len(rules) > 3 else "")
         way = "; run with sudo" if "denied" in reason or "permitted" in reason else ""
         yield Line(0, f"{marks['unknown']} cannot tell: {reason}{way}", "unknown")
         yield Line(4, f"needed by {shown}", "quiet")

@@ -9,12 +9,13 @@ if TYPE_CHECKING:
 
 RESTART_RISK = "Restarting Docker stops running containers unless live-restore is on."
 REBOOT_RISK = "A reboot stops everything that runs on this host."
+_ADD_ALL = 255  # the systemd whose kernel-install has add-all
 
+_REPOSITORY = "https://nvidia.github.io/libnvidia-container"
+_KEYRING = "/usr/share/keyrings/nvidia-container-toolkit-keyring.gpg"
 _DEB_REPOSITORY = (
-    "curl -fsSL https://nvidia.github.io/libnvidia-container/gpgkey"
-    " | sudo gpg --dearmor -o /usr/share/keyrings/nvidia-container-toolkit-keyring.gpg",
-    "curl -fsSL https://nvidia.github.io/libnvidia-container/stable/deb/nvidia-container-toolkit.list"
-    " | sed 's#deb https://#deb [signed-by=/usr/share/keyrings/nvidia-container-toolkit-keyring.gpg] https://#'"
+    f"curl -fsSL {_REPOSITORY}/gpgkey | sudo gpg --dearmor -o {_KEYRING}",
+    f"curl -fsSL {_REPOSITORY}/stable/deb/nvidia-container-toolkit.list | sed 's#deb https://#deb [signed-by={_KEYRING}] https://#'"  # noqa: ISC004
     " | sudo tee /etc/apt/sources.list.d/nvidia-container-toolkit.list",
     "sudo apt-get update",
 )
@@ -91,7 +92,7 @@ def upgrade_toolkit(facts: Facts) -> tuple[str, ...]:
 def install_driver(facts: Facts, branch: int = 580, *, open_module: bool = True, oldest: int = 0) -> tuple[str, ...]:
     """Return the commands that install a driver of a branch in the flavour that this GPU needs, as the distribution does it.
 
-    ``oldest`` is the oldest branch that drives the GPU at all: where the distribution's own packages are older, NVIDIA's are named.
+    ``oldest`` is the oldest branch that drives the GPU at all: where the distribution's packages are older, NVIDIA's are named.
     """
     if not open_module:
         return _install_proprietary_driver(facts, branch)
@@ -152,7 +153,7 @@ def set_no_cgroups(facts: Facts, value: str) -> str:
 def _install_proprietary_driver(facts: Facts, branch: int) -> tuple[str, ...]:
     """Return the commands that install the proprietary module of a branch and keep upgrades within that branch.
 
-    Only GPUs before Turing need it, and branches after 580 do not drive them: an upgrade past the branch would lose the GPU again.
+    Only GPUs before Turing need it, and branches after 580 do not drive them: an upgrade past it would lose the GPU again.
     """
     platform, packages = facts.platform, facts.packages
     if platform.os_id in _UBUNTU:
@@ -161,8 +162,9 @@ def _install_proprietary_driver(facts: Facts, branch: int) -> tuple[str, ...]:
         names = (f"nvidia-driver-pinning-{branch}", "cuda-drivers")
         return (_HEADERS_FIRST.format(_debian_headers(facts)), *(f"{install(facts, name)}{_CUDA_REPOSITORY}" for name in names))
     if platform.family == "debian" and (branch > _LEGACY_BRANCH or platform.os_version in {"11", "12"}):
-        legacy = (f"nvidia-tesla-{branch}-driver",) if branch <= _LEGACY_BRANCH else ("nvidia-kernel-dkms", "nvidia-driver", "libcuda1", "nvidia-smi")
-        return _install_debian_driver(facts, *legacy)
+        if branch <= _LEGACY_BRANCH:
+            return _install_debian_driver(facts, f"nvidia-tesla-{branch}-driver")
+        return _install_debian_driver(facts, "nvidia-kernel-dkms", "nvidia-driver", "libcuda1", "nvidia-smi")
     if platform.family == "rhel":
         if packages.matching("akmod-nvidia") or (platform.os_id == "fedora" and not packages.matching("nvidia-driver")):
             names = (f"akmod-nvidia-{branch}xx", f"xorg-x11-drv-nvidia-{branch}xx-cuda")
@@ -170,8 +172,9 @@ def _install_proprietary_driver(facts: Facts, branch: int) -> tuple[str, ...]:
         lock = _dnf_stream(facts, f"{branch}-dkms") or (f"sudo dnf versionlock add '*nvidia*{branch}*'",)
         return (*lock, _dnf_headers(facts), f"{install(facts, 'cuda-drivers')}{_CUDA_REPOSITORY}")
     if platform.family == "suse":
-        names = ("nvidia-gfxG05-kmp-default", "nvidia-computeG05")
-        return (install(facts, *(names if branch <= _LEGACY_BRANCH else ("nvidia-driver-G06-kmp-default", "nvidia-compute-utils-G06"))),)
+        if branch <= _LEGACY_BRANCH:
+            return (install(facts, "nvidia-gfxG05-kmp-default", "nvidia-computeG05"),)
+        return (install(facts, "nvidia-driver-G06-kmp-default", "nvidia-compute-utils-G06"),)
     if platform.family == "arch":
         return (f"yay -S nvidia-{branch}xx-dkms nvidia-{branch}xx-utils  # built from the AUR",)
     return (f"install NVIDIA driver {branch} (proprietary kernel module) from nvidia.com",)
@@ -202,3 +205,43 @@ def _dnf_stream(facts: Facts, stream: str) -> tuple[str, ...]:
     if facts.platform.os_id == "fedora" or facts.platform.os_version.partition(".")[0] not in {"8", "9", "2023"}:
         return ()
     return ("sudo dnf module reset -y nvidia-driver", f"sudo dnf module enable -y nvidia-driver:{stream}")
+
+
+def set_toolkit_config(facts: Facts, table: str, key: str, value: str) -> str:
+    """Return the command that sets one key of the toolkit's config.toml; ``table`` is empty for the top."""
+    toolkit = facts.toolkit
+    if toolkit.since("config-set") and toolkit.config_path == "/etc/nvidia-container-runtime/config.toml":
+        return f"sudo nvidia-ctk config --set {table}{'.' if table else ''}{key}={value} --in-place"
+    return f"sudoedit {toolkit.config_path}  # {f'in [{table}]' if table else 'at the top'}: {key} = {value}"
+
+
+def update_grub(facts: Facts) -> str:
+    """Return the command that writes GRUB's configuration anew from /etc/default/grub and its drop-ins."""
+    family = facts.platform.family
+    if family == "debian":
+        return "sudo update-grub"
+    if family in {"rhel", "suse"}:
+        return "sudo grub2-mkconfig -o /boot/grub2/grub.cfg"
+    return "sudo grub-mkconfig -o /boot/grub/grub.cfg"
+
+
+def remove_kernel_argument(facts: Facts, argument: str) -> tuple[str, ...]:
+    """Return the commands that take ``name=value`` from the kernel arguments of the next boot, whatever decides them here."""
+    boot, kernel = facts.boot, facts.platform.kernel
+    loader = boot.loader
+    if loader == "grub":
+        holding = [path for path, data in boot.grub_files if argument.encode() in data]
+        if not holding:
+            return (update_grub(facts),)
+        pattern = argument.replace(".", "\\.")
+        return (f"sudo sed -i 's/ *{pattern}//g' {' '.join(holding)}", update_grub(facts))
+    if loader == "systemd-boot":
+        again = "add-all" if (facts.platform.systemd_version or 0) >= _ADD_ALL else f"add {kernel} /boot/vmlinuz-{kernel}"
+        return (f"sudo sed -i 's/ *{argument}//g' /etc/kernel/cmdline", f"sudo kernel-install {again}")
+    return {
+        "bls": (f'sudo grubby --update-kernel=ALL --remove-args="{argument}"',),
+        "rpm-ostree": (f"sudo rpm-ostree kargs --delete-if-present={argument}",),
+        "kernelstub": (f'sudo kernelstub -d "{argument}"',),
+        "extlinux": (f"sudoedit /boot/extlinux/extlinux.conf  # take {argument} out of the APPEND line",),
+        "raspberry-pi": (f"sudoedit /boot/firmware/cmdline.txt  # take {argument} out of its one line",),
+    }.get(loader, (f"take {argument} out of the kernel arguments in the boot loader's configuration",))

@@ -1,7 +1,8 @@
-"""What the rules that judge each GPU by its PCI device id have in common: which GPUs they judge, how they name them, how bad it is.
+"""What the rules that judge each GPU by its PCI device id have in common: which they judge, how they name them, how bad it is.
 
-One host may hold GPUs of several generations. A rule judges each, and makes one finding that names all that are affected. It is an
-error only where no GPU is left for containers, and no more than a warning where the table knows an id by its neighbours alone.
+One host may hold GPUs of several generations. A rule judges each, and makes one finding that names all that
+are affected. It is an error only where no GPU is left for containers, and no more than a warning where the
+table knows an id by its neighbours alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from gpudoctor.facts import Facts
     from gpudoctor.facts.gpu import Function
     from gpudoctor.model import Severity
+
+
+_COLONS = 2  # as in 0000:01:00.0
 
 
 def passed_through(gpu: Function) -> bool:
@@ -42,13 +46,12 @@ def for_driver(facts: Facts) -> tuple[Function, ...]:
     return found
 
 
-def with_driver(facts: Facts) -> tuple[tuple[Function, ...], int]:
-    """Return the GPUs that the driver is to take, and the driver's branch; raises NotApplicable where either is missing."""
-    found = for_driver(facts)
+def driver_branch(facts: Facts) -> int:
+    """Return the branch of the installed driver; raises NotApplicable where there is none."""
     branch = facts.driver.branch
     if branch is None:
         raise NotApplicable("No NVIDIA driver is installed.")
-    return found, branch
+    return branch
 
 
 def untaken(facts: Facts, gpus: Sequence[Function]) -> tuple[Function, ...]:
@@ -64,7 +67,7 @@ def known_or_untaken(facts: Facts, gpus: Sequence[Function]) -> tuple[Function, 
 
 
 def named(gpus: Sequence[Function]) -> str:
-    """Return names and PCI addresses, ``Tesla K80 at 0000:01:00.0 and 0000:02:00.0``; says where a generation is only probable."""
+    """Return names and PCI addresses, ``Tesla K80 at 0000:01:00.0 and 0000:02:00.0``, and where a generation is only probable."""
     places: dict[str, list[str]] = {}
     for gpu in gpus:
         name = f"{gpu.name}, probably {gpu.architecture}," if gpu.probable else gpu.name
@@ -104,8 +107,8 @@ def refused(facts: Facts, words: str) -> frozenset[str]:
         lines = facts.driver.log
     except NoAnswer:
         return frozenset()
-    found = set()
+    found: set[str] = set()
     for before, line in zip(("", *lines), lines, strict=False):
         if words in line:
-            found.update(word for word in f"{before} {line}".split() if word.count(":") == 2 and "." in word)  # noqa: PLR2004 - 0000:01:00.0
+            found.update(word for word in f"{before} {line}".split() if word.count(":") == _COLONS and "." in word)
     return frozenset(found)

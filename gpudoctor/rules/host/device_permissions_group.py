@@ -60,7 +60,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         Evidence(Where(node.path), f"mode {node.stat.mode:04o}, uid {node.stat.uid}, gid {node.stat.gid}") for node in narrow
     ]
     told = facts.driver.params.get("DeviceFileMode", "")
-    if told.isdigit() and len(told) < 10:  # noqa: PLR2004 - an absurd number is not worth converting
+    if told.isdigit() and len(told) < 10:
         evidence.append(Evidence(Where(PARAMS), f"DeviceFileMode: {told} (0{int(told):o})"))
     if option is not None:
         evidence.append(Evidence(Where(option.path, option.line), option.rest))

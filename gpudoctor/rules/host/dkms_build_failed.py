@@ -55,16 +55,14 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _finding(facts: Facts, failure: BuildFailure, where: str, *, now: bool) -> Finding:
-    evidence = [Evidence(Where(failure.log, failure.line), failure.says)]
     branch = tables.branch(next(iter(tables.version(failure.version)), 0))
-    if branch is not None and branch.newest_known_kernel is not None:
-        kernel = tables.version(failure.kernel or facts.platform.kernel)[:2]
-        if kernel >= tables.version(branch.newest_known_kernel):
-            evidence.append(Evidence(Where(failure.log, 1), f"branch {branch.branch} is not known to build on Linux {kernel[0]}.{kernel[1]}"))
+    known = tables.version(branch.newest_known_kernel or "") if branch is not None else ()
+    kernel = tables.version(failure.kernel or facts.platform.kernel)[:2]
+    reason = " Without a distribution's patches this branch does not build on such a kernel." if known and kernel >= known else ""
     return Finding(
         "the NVIDIA module could not be built",
-        f"DKMS could not compile the module of driver {failure.version} for {where}.",
-        tuple(evidence),
+        f"DKMS could not compile the module of driver {failure.version} for {where}.{reason}",
+        (Evidence(Where(failure.log, failure.line), failure.says),),
         _cure(facts, failure),
         severity="error" if now else "warning",
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gpudoctor.facts import Facts
 
 _UNINSTALL = "/usr/bin/nvidia-uninstall"
+_MOST_PACKAGES = 6
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -55,6 +56,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     evidence += [
         Evidence(Where(each.path), f"leads to {each.real}") for each in driver.libraries.values() if each.version == library
     ][:1]
+    if driver.packages:
+        evidence.append(Evidence(Where(facts.packages.source), ", ".join(driver.packages[:_MOST_PACKAGES])))
     evidence += _half_done(facts)
     works = driver.version == library
     yield Finding(
@@ -91,8 +94,8 @@ def _cure(facts: Facts) -> Cure:
     if facts.host.exists(_UNINSTALL) and facts.driver.packages:
         commands.append(f"sudo {_UNINSTALL}  # takes the .run installation away, the packages stay")
     if facts.platform.family == "debian":
-        commands += ["sudo apt-get update", "sudo apt-get --fix-broken install", "sudo dpkg --configure -a"]
-    elif facts.driver.packages:
+        commands += ["sudo dpkg --configure -a", "sudo apt-get --fix-broken install"]
+    if facts.driver.packages:
         commands += advice.upgrade(facts, *(each.split()[0] for each in facts.driver.packages))
     if facts.driver.dkms:
         commands.append("sudo dkms autoinstall")

@@ -52,7 +52,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         ),
         Cure(
             "SHOWN",
-            f"Install a driver (branch {branch}{' or newer' if branch == 580 and open_module else ''}), then reboot.",  # noqa: PLR2004
+            f"Install a driver (branch {branch}{' or newer' if branch == 580 and open_module else ''}), then reboot.",
             (*advice.install_driver(facts, branch, open_module=open_module), "sudo reboot"),
             "A kernel module is added; with Secure Boot on, its signing key must be enrolled at the console.",
         ),

@@ -54,7 +54,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("Another driver holds every GPU; the rules about that driver say so.")
     if _refused(facts):
         raise NotApplicable("The module's signature was refused: host/module-signature-rejected.")
-    line = driver.blacklisted("nvidia") or _replaced(facts)
+    line = _kept_out(facts)
     argument = _argument(facts)
     evidence = [
         Evidence(Where("/proc/modules"), "no nvidia"),
@@ -86,17 +86,18 @@ def _refused(facts: Facts) -> bool:
         return False
 
 
-def _replaced(facts: Facts) -> Directive | None:
-    """Return the modprobe.d line that has a command without effect run instead of loading the module."""
-    return next(
-        (
-            each
-            for each in facts.driver.modprobe
-            if (each.verb == "install" and each.module == "nvidia" and each.rest.split()[:1] and each.rest.split()[0] in _NOTHING)
-            or (each.verb == "alias" and each.module == "nvidia" and each.rest == "off")
-        ),
-        None,
-    )
+def _kept_out(facts: Facts) -> Directive | None:
+    """Return the modprobe.d line that keeps the module out, None where none does or the files may not be read."""
+    try:
+        lines = [each for each in facts.driver.modprobe if each.module == "nvidia"]
+    except NoAnswer:
+        return None
+    for each in lines:
+        # Debian's own packages have `install nvidia modprobe -i nvidia-current`: that is how the module is loaded there.
+        nothing = each.verb == "install" and each.rest.partition(" ")[0] in _NOTHING
+        if each.verb == "blacklist" or nothing or (each.verb == "alias" and each.rest == "off"):
+            return each
+    return None
 
 
 def _argument(facts: Facts) -> str | None:
@@ -147,11 +148,6 @@ RULE = Rule(
     "the NVIDIA module is not loaded",
     check,
     breaks=("module", "driver"),
-    needs=("platform", "gpu"),
-    follows=(
-        "host/gpu-dropped-by-driver-branch",
-        "host/open-module-unsupported-gpu",
-        "host/nouveau-owns-gpu",
-        "host/nova-core-owns-gpu",
-    ),
+    needs=("platform", "gpu", "module"),
+    follows=("host/gpu-not-supported-by-driver",),
 )

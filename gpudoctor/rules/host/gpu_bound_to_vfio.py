@@ -1,13 +1,18 @@
-"""The GPU is reserved for a virtual machine.
+"""The GPU is set aside for a virtual machine, so neither this host nor its containers can use it.
 
-vfio-pci holds it for pass-through (Proxmox, Unraid, KVM hosts), so this host's containers cannot have it.
+Bound to vfio-pci (or Xen's pciback, or pci-stub), a card belongs to whichever virtual machine it is passed
+to. On the host it looks as if it were not there: nvidia-smi says "No devices were found", and a container
+without the driver's files says "nvidia-smi: executable file not found". It is meant so on Proxmox, Unraid and
+other KVM hosts; it is a fault where containers on the host itself are to compute.
 
-How it is told from its look-alikes: the function's `driver` link says vfio-pci; without a 10de function it is `host/no-nvidia-gpu`. Where other GPUs are
-left for the nvidia driver, the reservation is on purpose and only a hint.
+How it is told from its look-alikes: the card is on the bus (with `host/no-nvidia-gpu` it is not) and its
+driver link says vfio-pci; with `host/nouveau-owns-gpu` it says nouveau. An error only where no GPU is left
+for the host; one of several is set aside on purpose, and merely told.
 
-Cure: run the container in that virtual machine, or give the GPU back: remove the ids from the kernel line and modprobe.d, reboot. The virtual machine loses it.
+Cure: run the containers in the virtual machine that has the GPU, or take the binding away (modprobe.d, kernel
+command line), write the initramfs anew and reboot. That takes the GPU from the virtual machine.
 
-Sources: kernel documentation (VFIO); Proxmox PCI pass-through.
+Sources: kernel documentation of VFIO; Proxmox PCI passthrough; NVIDIA/nvidia-docker#1668.
 """
 
 from __future__ import annotations
@@ -15,7 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.formats import cmdline
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Evidence, Finding, Rule, Where
+from gpudoctor.rules import advice, cards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,32 +30,39 @@ if TYPE_CHECKING:
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Find GPUs bound to vfio-pci."""
-    if not facts.gpus.functions:
-        raise NotApplicable("There is no NVIDIA GPU on the PCI bus.")
-    held = [gpu for gpu in facts.gpus.functions if gpu.driver == "vfio-pci"]
-    if not held:
+    """Find GPUs bound to a pass-through driver."""
+    gpus = cards.on_bus(facts)
+    bound = [gpu for gpu in gpus if cards.passed_through(gpu)]
+    if not bound:
         return
-    evidence = [Evidence(Where(f"{gpu.path}/driver"), f"bound to vfio-pci ({gpu.name})") for gpu in held]
-    ids = [value for value in cmdline.values(facts.boot.args, "vfio-pci.ids") if value and "10de:" in value]
-    if ids:
-        evidence.append(Evidence(Where("/proc/cmdline"), f"vfio-pci.ids={ids[-1]}"))
+    left = [gpu for gpu in gpus if gpu not in bound]
     option = facts.driver.option("vfio_pci", "ids")
+    argument = [value for value in cmdline.values(facts.boot.args, "vfio-pci.ids") if value]
+    evidence = [Evidence(Where(f"{gpu.path}/driver"), f"-> {gpu.driver} ({gpu.name})") for gpu in bound]
+    steps = []
     if option is not None:
         evidence.append(Evidence(Where(option.path, option.line), f"options vfio-pci {option.rest}"))
-    every = len(held) == len(facts.gpus.functions)
+        steps.append(f"take the NVIDIA ids off line {option.line} of {option.path}")
+    if argument:
+        evidence.append(Evidence(Where("/proc/cmdline"), f"vfio-pci.ids={argument[-1]}"))
+        steps.append("take vfio-pci.ids off the kernel command line")
+    how = " and ".join(steps) or "remove what binds it (driverctl, a hook of the virtual machine, a boot script)"
+    if left:
+        text = f"{cards.named(bound)}: set aside for virtual machines; containers on this host can use {cards.named(left)}."
+    else:
+        text = f"{cards.named(bound)}: set aside for virtual machines, so no GPU is left for this host and its containers."
     yield Finding(
-        "the GPU is reserved for a virtual machine",
-        f"{held[0].name} is bound to vfio-pci for pass-through, so containers on this host cannot use it.",
+        "a GPU is set aside for virtual machines",
+        text,
         tuple(evidence),
         Cure(
-            "SHOWN",
-            "Run the container in the virtual machine that has the GPU; or remove the reservation, then reboot.",
-            ("grep -rn 'vfio-pci' /etc/modprobe.d /etc/default/grub /etc/kernel/cmdline",),
-            "The virtual machine loses the GPU.",
+            "DISRUPTIVE",
+            f"Nothing to do if that is meant. Otherwise: {how}, write the initramfs anew, and reboot; "
+            "or run the containers in the virtual machine that has the GPU.",
+            (advice.rebuild_initramfs(facts), "sudo reboot"),
+            f"{advice.REBOOT_RISK} The virtual machine loses the GPU.",
         ),
-        severity="error" if every else "hint",
-        breaks=("driver",) if every else (),
+        severity="hint" if left else None,
     )
 
 
@@ -57,8 +70,7 @@ RULE = Rule(
     "host/gpu-bound-to-vfio",
     97,
     "error",
-    "the GPU is reserved for a virtual machine",
+    "a GPU is set aside for virtual machines",
     check,
-    breaks=("driver",),
-    needs=("gpu",),
+    breaks=("gpu",),
 )

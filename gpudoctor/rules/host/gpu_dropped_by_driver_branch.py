@@ -1,21 +1,24 @@
 """The installed driver branch no longer supports this GPU's generation.
 
-NVIDIA ends the support of a generation with a branch: Kepler with 470; Maxwell, Pascal and Volta with 580. A newer driver installs and
-builds without complaint, then ignores the card: the kernel log says "supported through the NVIDIA 470.xx Legacy drivers" and "will ignore
-this GPU", the module does not stay loaded where it finds no other, and nvidia-smi "couldn't communicate with the NVIDIA driver". It
-mostly comes with an unattended upgrade to the next branch.
+NVIDIA ends the support of a generation with a branch: Kepler with 470; Maxwell, Pascal and Volta with 580. A
+newer driver installs and builds without complaint, then ignores the card: the kernel log says "supported
+through the NVIDIA 470.xx Legacy drivers" and "will ignore this GPU", the module does not stay loaded where it
+finds no other, and nvidia-smi "couldn't communicate with the NVIDIA driver". It mostly comes with an
+unattended upgrade to the next branch.
 
-How it is told from its look-alikes: the GPU's PCI device id against the driver's branch, never its name (there is a Fermi "GT 710" and
-a Kepler one). With `host/open-module-unsupported-gpu` the branch would do and only the flavour of the module is wrong; with
-`host/gpu-not-supported-by-driver` the GPU is newer than the driver; with `host/driver-not-loaded` the log has no such line. Each GPU of
-the host is judged: one old card beside supported ones is a warning, and only a hint where another driver already has it as a display
-or where no container image could use it.
+How it is told from its look-alikes: the GPU's PCI device id against the driver's branch, never its name
+(there is a Fermi "GT 710" and a Kepler one). With `host/open-module-unsupported-gpu` the branch would do and
+only the flavour of the module is wrong; with `host/gpu-not-supported-by-driver` the GPU is newer than the
+driver; with `host/driver-not-loaded` the log has no such line. Each GPU of the host is judged: one old card
+beside supported ones is a warning, and only a hint where another driver already has it as a display or where
+no container image could use it.
 
-Cure: install the last branch that drives the GPU, with the proprietary module, and keep upgrades within it. Such a branch gets no new
-features and in the end stops building on new kernels. Where no branch drives all the GPUs of a host, one of them has to move.
+Cure: install the last branch that drives the GPU, with the proprietary module, and keep upgrades within it.
+Such a branch gets no new features and in the end stops building on new kernels. Where no branch drives all
+the GPUs of a host, one of them has to move.
 
-Sources: NVIDIA's list of legacy GPUs and data center driver support matrix; NVIDIA/open-gpu-kernel-modules; NixOS/nixos-hardware#1880,
-siderolabs/talos#8764.
+Sources: NVIDIA's list of legacy GPUs and data center driver support matrix; NVIDIA/open-gpu-kernel-modules;
+NixOS/nixos-hardware#1880, siderolabs/talos#8764.
 """
 
 from __future__ import annotations
@@ -38,8 +41,12 @@ _USABLE = (3, 0)
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find GPUs whose last branch is older than the driver."""
-    gpus, branch = cards.with_driver(facts)
-    dropped = tuple(gpu for gpu in gpus if gpu.chip is not None and (gpu.chip.last_branch or branch) < branch)
+    gpus = cards.for_driver(facts)
+    ending = [gpu for gpu in gpus if gpu.chip is not None and gpu.chip.last_branch is not None]
+    if not ending:
+        return
+    branch = cards.driver_branch(facts)
+    dropped = tuple(gpu for gpu in ending if gpu.chip is not None and (gpu.chip.last_branch or branch) < branch)
     dropped = cards.known_or_untaken(facts, dropped)
     if not dropped:
         return
@@ -47,7 +54,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     path, version = facts.driver.branch_source
     yield Finding(
         "this driver branch no longer supports the GPU",
-        f"{cards.named(dropped)}: the last driver branch for it is {last}, and the installed driver is {version}, which ignores it.",
+        f"{cards.named(dropped)}: the last driver branch for it is {last}, and the installed driver is {version}, "
+        "which ignores it.",
         (
             *cards.evidence(dropped),
             Evidence(Where(path), f"driver {version}"),
@@ -59,7 +67,9 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _severity(dropped: Sequence[Function], gpus: Sequence[Function]) -> Severity:
-    if len(dropped) < len(gpus) and all(gpu.driver not in {None, "nvidia"} or (gpu.capability or _USABLE) < _USABLE for gpu in dropped):
+    if len(dropped) < len(gpus) and all(
+        gpu.driver not in {None, "nvidia"} or (gpu.capability or _USABLE) < _USABLE for gpu in dropped
+    ):
         return "hint"
     return cards.severity(dropped, gpus)
 

@@ -81,4 +81,5 @@ RULE = Rule(
     "the kernel is too old for this driver",
     check,
     breaks=("platform",),
+    needs=("platform",),
 )

@@ -44,4 +44,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
-RULE = Rule("host/no-nvidia-gpu", 29, "error", "no NVIDIA GPU in this machine", check, breaks=("gpu",))
+RULE = Rule(
+    "host/no-nvidia-gpu",
+    29,
+    "error",
+    "no NVIDIA GPU in this machine",
+    check,
+    breaks=("gpu",),
+    follows=("host/non-nvidia-cuda-compatible-gpu",),
+)

@@ -47,8 +47,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     name = next(name for name in (*_VENDORS.values(), *_FOLDERS.values()) if any(name in each.says for each in evidence))
     yield Finding(
         f"the accelerator is {name}'s, not NVIDIA's",
-        f"This machine's accelerator is {name}'s: its software prints CUDA's messages, but NVIDIA's driver, toolkit and images do "
-        "nothing for it.",
+        f"There is no NVIDIA GPU here, but {name}'s accelerator or its software, which prints CUDA's messages; NVIDIA's driver, toolkit "
+        "and images do nothing for it.",
         tuple(evidence),
         Cure("SHOWN", f"Use {name}'s own driver, container runtime and images, in versions that belong together; do without --gpus."),
     )

@@ -1,59 +1,81 @@
-"""The open nouveau driver holds the GPU, so NVIDIA's own cannot take it.
+"""The kernel's own nouveau driver (or an old frame-buffer driver) holds the GPU, so NVIDIA's driver cannot take it.
 
-A kernel that starts with nouveau, and no blacklist: the kernel log says "The NVIDIA probe routine was not called for 3 device(s)" and names nouveau.
+nouveau is part of the kernel and loads from the initramfs, before NVIDIA's module can. A card has one driver:
+nvidia.ko then says "The NVIDIA probe routine was not called" and names nouveau, rivafb, nvidiafb or rivatv,
+and NVIDIA's installer refuses to run. Packages of a distribution keep nouveau away by themselves; an
+installation by the .run file and some cloud images do not.
 
-How it is told from its look-alikes: the function's `driver` link says nouveau (a frame-buffer driver counts too); NovaCore is `host/nova-core-owns-gpu`,
-vfio-pci is `host/gpu-bound-to-vfio`.
+How it is told from its look-alikes: the card's driver link in sysfs says nouveau; with
+`host/nova-core-owns-gpu` it says NovaCore, with `host/gpu-bound-to-vfio` vfio-pci. Where no NVIDIA driver is
+installed at all (`host/driver-not-installed`) nouveau is merely what the kernel has: a hint. So is one card
+of several that drives the display by nouveau while NVIDIA's driver has the others.
 
-Cure: blacklist it, write the initramfs anew, reboot. Until NVIDIA's driver works there may be no picture on the console.
+Cure: keep nouveau from loading, write the initramfs anew, and reboot. Until NVIDIA's driver works, the
+console has no graphics of its own. Where modprobe.d already says so, the initramfs is older than that file.
 
-Sources: NVIDIA driver installation guide (disabling nouveau); modprobe.d(5); kernel documentation of nova.
+Sources: NVIDIA driver README (nouveau); modprobe.d(5); mattshma/bigdata#133, microsoft/pai#2962,
+kubernetes-sigs/image-builder#1468.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, Rule, Severity, Where
+from gpudoctor.rules import advice, cards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from gpudoctor.facts import Facts
+    from gpudoctor.facts.gpu import Function
 
-
-_DRIVERS = ('nouveau', 'nvidiafb', 'rivafb', 'simple-framebuffer')
+_OWNERS = frozenset({"nouveau", "nvidiafb", "rivafb", "rivatv"})
+_FILE = "/etc/modprobe.d/blacklist-nouveau.conf"
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Find GPUs whose driver link names nouveau."""
-    if not facts.gpus.functions:
-        raise NotApplicable("There is no NVIDIA GPU on the PCI bus.")
-    held = [gpu for gpu in facts.gpus.functions if gpu.driver in _DRIVERS]
-    if not held:
+    """Find GPUs bound to nouveau or a frame-buffer driver."""
+    gpus = cards.on_bus(facts)
+    owned = [gpu for gpu in gpus if gpu.driver in _OWNERS]
+    if not owned:
         return
-    blacklist = facts.driver.blacklisted("nouveau")
-    evidence = [Evidence(Where(f"{gpu.path}/driver"), f"bound to {gpu.driver} ({gpu.name})") for gpu in held]
+    owner = owned[0].driver or "nouveau"
+    blacklist = facts.driver.blacklisted(owner)
+    evidence = [Evidence(Where(f"{gpu.path}/driver"), f"-> {gpu.driver} ({gpu.name})") for gpu in owned]
     if blacklist is not None:
-        evidence.append(Evidence(Where(blacklist.path, blacklist.line), "blacklists it, but it was loaded before that was in force"))
-    every = len(held) == len(facts.gpus.functions)
-    installed = facts.driver.installed
-    write = f"printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf"
+        evidence.append(
+            Evidence(Where(blacklist.path, blacklist.line), f"blacklist {owner}, which the running system did not heed")
+        )
+    else:
+        evidence.append(Evidence(Where("/etc/modprobe.d"), f"no line that says: blacklist {owner}"))
     yield Finding(
-        f"{held[0].driver} holds the GPU",
-        f"{held[0].name} is bound to {held[0].driver}, so NVIDIA's driver cannot take it.",
-        tuple(evidence),
+        f"{owner} holds the GPU",
+        f"{cards.named(owned)}: bound to the kernel's {owner} driver, so NVIDIA's driver cannot take it.",
+        (*evidence, *cards.logged(facts, "NVRM", "probe routine was not called")),
         Cure(
             "DISRUPTIVE",
-            "Blacklist it, write the initramfs anew and reboot." if blacklist is None else "Write the initramfs anew and reboot.",
-            (*(() if blacklist is not None else (write,)), advice.rebuild_initramfs(facts), "sudo reboot"),
-            f"{advice.REBOOT_RISK} The console may stay dark until NVIDIA's driver works.",
+            f"Keep {owner} from loading, write the initramfs anew, and reboot."
+            if blacklist is None
+            else f"{owner} is blacklisted already: write the initramfs anew, so that it holds at early boot too, and reboot.",
+            (
+                *(
+                    (f"printf 'blacklist {owner}\\noptions {owner} modeset=0\\n' | sudo tee {_FILE}",)
+                    if blacklist is None
+                    else ()
+                ),
+                advice.rebuild_initramfs(facts),
+                "sudo reboot",
+            ),
+            f"{advice.REBOOT_RISK} The console has no graphics of its own until NVIDIA's driver works.",
         ),
-        severity="error" if every else "warning",
-        breaks=("driver",) if every and installed else (),
-        needs=("gpu",) if installed else ("gpu", "driver"),
+        severity=_severity(facts, owned, gpus),
     )
+
+
+def _severity(facts: Facts, owned: Sequence[Function], gpus: Sequence[Function]) -> Severity:
+    """Return a hint where NVIDIA's driver has other GPUs, or is not there to take this one."""
+    return "hint" if any(gpu.driver == "nvidia" for gpu in gpus if gpu not in owned) or not facts.driver.installed else "error"
 
 
 RULE = Rule(
@@ -62,6 +84,7 @@ RULE = Rule(
     "error",
     "nouveau holds the GPU",
     check,
-    breaks=("driver",),
+    breaks=("module", "driver"),
     needs=("gpu",),
+    follows=("host/driver-not-installed", "host/gpu-dropped-by-driver-branch", "host/capability-too-old"),
 )

@@ -1,58 +1,62 @@
-"""The kernel's in-tree Rust driver nova_core holds the GPU, so NVIDIA's own cannot take it.
+"""The kernel's new nova_core driver holds the GPU, so NVIDIA's driver cannot take it.
 
-Kernels 7.0 and newer with CONFIG_NOVA_CORE claim Turing, Ampere and Ada cards at boot: "GPU 0000:01:00.0 is already bound to NovaCore". A blacklist of nouveau
-does not help.
+nova_core is the in-tree successor of nouveau, written in Rust; early kernels that build it as a module let it
+claim Turing, Ampere and Ada cards at boot although it cannot do anything with them yet. nvidia.ko then says
+"GPU 0000:01:00.0 is already bound to NovaCore". Guides and packages that blacklist nouveau do not mention
+nova.
 
-How it is told from its look-alikes: the function's `driver` link says NovaCore; nouveau is `host/nouveau-owns-gpu`, vfio-pci is `host/gpu-bound-to-vfio`.
+How it is told from its look-alikes: the card's driver link in sysfs says NovaCore; with
+`host/nouveau-owns-gpu` it says nouveau, with `host/gpu-bound-to-vfio` vfio-pci. A loaded nova_core that holds
+no card does no harm. Where no NVIDIA driver is installed, or NVIDIA's driver has other GPUs of this host,
+this is a hint.
 
-Cure: blacklist it, write the initramfs anew, reboot. Until NVIDIA's driver works there may be no picture on the console.
+Cure: keep nova_core and nova_drm from loading, write the initramfs anew, and reboot.
 
-Sources: NVIDIA driver installation guide (disabling nouveau); modprobe.d(5); kernel documentation of nova.
+Sources: kernel source (drivers/gpu/nova-core); beclab/Olares#3963.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, Rule, Where
+from gpudoctor.rules import advice, cards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
 
-
-_DRIVERS = ('NovaCore', 'nova_core', 'nova-core')
+_OWNERS = frozenset({"NovaCore", "nova-core", "nova_core"})
+_FILE = "/etc/modprobe.d/blacklist-nova.conf"
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Find GPUs whose driver link names nova_core."""
-    if not facts.gpus.functions:
-        raise NotApplicable("There is no NVIDIA GPU on the PCI bus.")
-    held = [gpu for gpu in facts.gpus.functions if gpu.driver in _DRIVERS]
-    if not held:
+    """Find GPUs bound to nova_core."""
+    gpus = cards.on_bus(facts)
+    owned = [gpu for gpu in gpus if gpu.driver in _OWNERS]
+    if not owned:
         return
     blacklist = facts.driver.blacklisted("nova_core")
-    evidence = [Evidence(Where(f"{gpu.path}/driver"), f"bound to {gpu.driver} ({gpu.name})") for gpu in held]
+    evidence = [Evidence(Where(f"{gpu.path}/driver"), f"-> {gpu.driver} ({gpu.name})") for gpu in owned]
     if blacklist is not None:
-        evidence.append(Evidence(Where(blacklist.path, blacklist.line), "blacklists it, but it was loaded before that was in force"))
-    every = len(held) == len(facts.gpus.functions)
-    installed = facts.driver.installed
-    write = f"printf 'blacklist nova\\nblacklist nova_core\\nblacklist nova_drm\\n' | sudo tee /etc/modprobe.d/blacklist-nova.conf"
+        evidence.append(
+            Evidence(Where(blacklist.path, blacklist.line), "blacklist nova_core, which the running system did not heed")
+        )
+    write = () if blacklist is not None else (f"printf 'blacklist nova_core\\nblacklist nova_drm\\n' | sudo tee {_FILE}",)
+    served = any(gpu.driver == "nvidia" for gpu in gpus)
     yield Finding(
-        f"{held[0].driver} holds the GPU",
-        f"{held[0].name} is bound to {held[0].driver}, so NVIDIA's driver cannot take it.",
-        tuple(evidence),
+        "nova_core holds the GPU",
+        f"{cards.named(owned)}: bound to the kernel's own nova_core driver, so NVIDIA's driver cannot take it; "
+        "blacklisting nouveau does not help.",
+        (*evidence, *cards.logged(facts, "NVRM", "already bound to NovaCore")),
         Cure(
             "DISRUPTIVE",
-            "Blacklist it, write the initramfs anew and reboot." if blacklist is None else "Write the initramfs anew and reboot.",
-            (*(() if blacklist is not None else (write,)), advice.rebuild_initramfs(facts), "sudo reboot"),
-            f"{advice.REBOOT_RISK} The console may stay dark until NVIDIA's driver works.",
+            "Keep nova_core from loading, write the initramfs anew, and reboot.",
+            (*write, advice.rebuild_initramfs(facts), "sudo reboot"),
+            f"{advice.REBOOT_RISK} The console has no graphics of its own until NVIDIA's driver works.",
         ),
-        severity="error" if every else "warning",
-        breaks=("driver",) if every and installed else (),
-        needs=("gpu",) if installed else ("gpu", "driver"),
+        severity="hint" if served or not facts.driver.installed else None,
     )
 
 
@@ -62,6 +66,7 @@ RULE = Rule(
     "error",
     "nova_core holds the GPU",
     check,
-    breaks=("driver",),
+    breaks=("module", "driver"),
     needs=("gpu",),
+    follows=("host/driver-not-installed",),
 )

@@ -1,15 +1,17 @@
 """The proprietary kernel module is installed, and this GPU takes only the open one.
 
-Blackwell (RTX 50, RTX PRO Blackwell, B200 and later) and Grace Hopper are driven by the open kernel module alone. The proprietary one loads
-and binds to the card but never starts it: nvidia-smi says "No devices were found", the kernel log "installed in this system requires use
-of the NVIDIA open kernel modules" and then "RmInitAdapter failed", and the GPU's information file has no UUID.
+Blackwell (RTX 50, RTX PRO Blackwell, B200 and later) and Grace Hopper are driven by the open kernel module
+alone. The proprietary one loads and binds to the card but never starts it: nvidia-smi says "No devices were
+found", the kernel log "installed in this system requires use of the NVIDIA open kernel modules" and then
+"RmInitAdapter failed", and the GPU's information file has no UUID.
 
-How it is told from its look-alikes: by the GPU's PCI device id and the flavour of the module. RmInitAdapter failures come from many
-causes: with the open module loaded look at `hardware/bar-above-4g`. A driver older than branch 570 does not know Blackwell in either flavour
-(`host/gpu-not-supported-by-driver`). The opposite case is `host/open-module-unsupported-gpu`.
+How it is told from its look-alikes: by the GPU's PCI device id and the flavour of the module. RmInitAdapter
+failures come from many causes: with the open module loaded look at `hardware/bar-above-4g`. A driver older
+than branch 570 does not know Blackwell in either flavour (`host/gpu-not-supported-by-driver`). The opposite
+case is `host/open-module-unsupported-gpu`.
 
-Cure: install the open flavour of the same branch and reboot. GPUs before Turing in the same host need the proprietary one: no flavour
-drives both.
+Cure: install the open flavour of the same branch and reboot. GPUs before Turing in the same host need the
+proprietary one: no flavour drives both.
 
 Sources: NVIDIA driver README (open kernel modules); NVIDIA/open-gpu-kernel-modules#872.
 """
@@ -32,16 +34,14 @@ _FIRST_BLACKWELL = 570
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find the proprietary module together with GPUs that need the open one."""
-    gpus, branch = cards.with_driver(facts)
+    gpus = cards.for_driver(facts)
+    open_only = [gpu for gpu in gpus if gpu.chip is not None and gpu.chip.open_module == "only"]
+    if not open_only:
+        return
+    branch = cards.driver_branch(facts)
     row = tables.branch(branch)
-    new = tuple(
-        gpu
-        for gpu in gpus
-        if gpu.chip is not None
-        and gpu.chip.open_module == "only"
-        and not (row is not None and tables.older(row.newest_architecture, gpu.architecture))
-    )
-    new = cards.known_or_untaken(facts, new)
+    new = [gpu for gpu in open_only if row is None or not tables.older(row.newest_architecture, gpu.architecture)]
+    new = list(cards.known_or_untaken(facts, new))
     if not new or facts.driver.flavour != "proprietary":
         return
     path, says = facts.driver.flavour_source
@@ -50,7 +50,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     if old:
         cure = Cure(
             "SHOWN",
-            f"No flavour drives all GPUs of this host: {cards.named(old)} takes the proprietary module only. Move one of them to another machine.",
+            f"No flavour drives all GPUs of this host: {cards.named(old)} takes the proprietary module only. Move one "
+            "of them to another machine.",
         )
     else:
         cure = Cure(

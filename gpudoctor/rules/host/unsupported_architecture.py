@@ -1,4 +1,4 @@
-"""This machine's processor or C library is one that NVIDIA's container toolkit does not serve.
+"""NVIDIA's container toolkit does not serve this machine's processor or C library.
 
 The driver's libraries and the toolkit are built for GNU/Linux on x86_64 and on aarch64. On 32-bit ARM, i686, riscv64 or ppc64le there
 is no package to install; on a system with musl instead of glibc (Alpine) the driver's libraries do not load, whatever is installed.

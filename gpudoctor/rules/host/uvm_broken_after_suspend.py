@@ -1,56 +1,79 @@
-"""The machine was suspended since the driver was loaded, and nothing preserves the GPU's memory over it.
+"""The machine has slept since nvidia-uvm was loaded, and the driver does not keep the GPU's memory over that.
 
-nvidia_uvm loses its state over suspend or hibernation: afterwards nvidia-smi works and CUDA fails with 999, or frameworks fall back to the CPU without a word.
+Over suspend and hibernation nvidia_uvm loses its state: nvidia-smi works, but CUDA says 999 (unknown error),
+and programs such as ollama quietly fall back to the processor. It is a matter of laptops and desktops. Unless
+told otherwise (PreserveVideoMemoryAllocations = 1 with the nvidia-suspend and nvidia-resume services) the
+driver saves only part of the GPU's memory.
 
-How it is told from its look-alikes: the kernel log has a resume and PreserveVideoMemoryAllocations is 0; whether CUDA is broken now only a CUDA call tells. With
-`host/uvm-hmm-cuinit-3` it fails right from the boot.
+How it is told from its look-alikes: the kernel log has a "suspend exit" after nvidia-uvm was last loaded.
+Whether CUDA really broke does not show in files, so this is a warning. With `host/uvm-hmm-cuinit-3` CUDA
+fails right from boot, with 3. A module that was loaded anew since, or memory that is preserved, is fine.
 
-Cure: stop the GPU containers, load nvidia_uvm anew; then switch on preservation and NVIDIA's suspend services.
+Cure: stop GPU programs and load nvidia_uvm anew; against the next time, let the driver preserve the memory
+and enable its sleep services (it is then written to disk, so that suspending takes longer and needs room in
+/var/tmp).
 
-Sources: NVIDIA driver README (power management, NVreg_PreserveVideoMemoryAllocations).
+Sources: NVIDIA driver README (power management); ollama/ollama#2934, #4726, #5464, #10053;
+NVIDIA/nvidia-container-toolkit#1155.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpudoctor.facts.driver import PARAMS
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
 
-
-_CONF = "/etc/modprobe.d/nvidia-power-management.conf"
+_WAKING = ("PM: suspend exit", "PM: hibernation: hibernation exit", "PM: hibernation exit")
+_LOADED = "Loaded the UVM driver"
+_PRESERVE = "PreserveVideoMemoryAllocations"
+_FILE = "/etc/modprobe.d/nvidia-power-management.conf"
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Find a resume in the kernel log of a host whose driver preserves nothing."""
+    """Find a wake-up after nvidia-uvm was loaded, without preserved memory."""
     driver = facts.driver
-    if driver.loaded is None or "nvidia_uvm" not in driver.modules:
-        raise NotApplicable("nvidia_uvm is not loaded.")
-    if driver.params.get("PreserveVideoMemoryAllocations") != "0":
+    if facts.platform.wsl or facts.platform.jetson or not facts.gpus.count:
+        raise NotApplicable("There is no GPU here that nvidia-uvm serves.")
+    if "nvidia_uvm" not in driver.modules:
+        raise NotApplicable("nvidia-uvm is not loaded.")
+    preserve = driver.params.get(_PRESERVE)
+    if preserve is None:
+        raise NotApplicable("This driver does not say whether it preserves the GPU's memory.")
+    if preserve != "0":
         return
-    line = driver.logged("PM: suspend exit") or driver.logged("PM: hibernation", "exit")
-    if line is None:
+    woken = None
+    for line in driver.log:
+        if _LOADED in line:
+            woken = None
+        elif any(words in line for words in _WAKING):
+            woken = line
+    if woken is None:
         return
     yield Finding(
-        "the machine was suspended, and CUDA may be broken since",
-        "nvidia_uvm does not survive a suspend on this host, and there was one since the boot: CUDA may fail (999) while nvidia-smi works.",
-        (
-            Evidence(Where("dmesg"), line),
-            Evidence(Where("/proc/driver/nvidia/params"), "PreserveVideoMemoryAllocations: 0"),
-        ),
+        "the machine has slept since nvidia-uvm was loaded",
+        "nvidia-uvm may have lost its state when the machine slept: nvidia-smi works, but CUDA then fails with 999 and "
+        "programs fall back to "
+        "the processor.",
+        (Evidence(Where("kernel log"), woken), Evidence(Where(PARAMS), f"{_PRESERVE}: 0")),
         Cure(
             "DISRUPTIVE",
-            "Stop the GPU containers and load nvidia_uvm anew; then make the driver preserve its memory over a suspend.",
+            "If CUDA fails: stop GPU programs and load nvidia_uvm anew; then let the driver preserve the GPU's memory "
+            "from the next boot on.",
             (
                 "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
-                f"echo 'options nvidia NVreg_PreserveVideoMemoryAllocations=1' | sudo tee {_CONF}",
-                "sudo systemctl enable nvidia-suspend nvidia-resume nvidia-hibernate",
+                f"echo 'options nvidia NVreg_{_PRESERVE}=1 NVreg_TemporaryFilePath=/var/tmp' | sudo tee {_FILE}",
+                "sudo systemctl enable nvidia-suspend.service nvidia-hibernate.service nvidia-resume.service",
+                advice.rebuild_initramfs(facts),
             ),
-            "rmmod fails while a GPU program runs.",
+            "rmmod fails while a program or container uses the GPU. Preserving needs as much room in /var/tmp as the "
+            "GPU has memory.",
         ),
     )
 
@@ -59,7 +82,7 @@ RULE = Rule(
     "host/uvm-broken-after-suspend",
     20,
     "warning",
-    "the machine was suspended, and CUDA may be broken since",
+    "the machine has slept since nvidia-uvm was loaded",
     check,
-    needs=("gpu", "driver", "uvm"),
+    needs=("gpu", "module", "driver", "uvm"),
 )

@@ -1,14 +1,18 @@
-"""Heterogeneous memory management in nvidia_uvm fails on this kernel: nvidia-smi works and cuInit returns 3.
+"""nvidia-uvm cannot set up heterogeneous memory management (HMM), and CUDA does not start.
 
-With the open modules and a kernel that has HMM, nvidia_uvm of branches 570 to 580 can fail to initialise (seen on kernels 6.11 and newer and on EL9 and EL10): every CUDA
-program, on the host too, gets CUDA_ERROR_NOT_INITIALIZED.
+HMM lets the GPU use ordinary memory. On some kernels (Enterprise Linux 9 and 10, 6.11 and later) with address
+randomisation the open module finds no free range for it: the kernel log says "request_free_mem_region() err
+-34", and cuInit returns 3 (not initialized) on the host and in every container, while nvidia-smi works.
 
-How it is told from its look-alikes: open modules with HMM on are healthy on most hosts, so this needs the kernel log's word (or the number 3 of cuInit, which the
-smoke test asks for). 999 only in the container is another cause; 802 is the fabric manager.
+How it is told from its look-alikes: nearly every healthy host has the open module with HMM on, so only the
+line in the kernel log (or cuInit's 3, which a run of CUDA shows) tells. With `host/uvm-broken-after-suspend`
+CUDA worked until the machine slept. Fabric manager says 802; a container that alone fails says 999.
 
-Cure: switch HMM off in nvidia_uvm and load it anew. HMM's features (system memory as GPU memory without copies) are lost.
+Cure: switch HMM off by a module option and load nvidia-uvm anew, or reboot. Only programs that let the GPU
+reach ordinary malloc memory need HMM.
 
-Sources: CUDA 13.2 release notes (HMM and KASLR); open-gpu-kernel-modules issues; nvidia_uvm's module parameters.
+Sources: CUDA toolkit release notes (HMM and KASLR); NVIDIA/open-gpu-kernel-modules#797, #901, #947;
+ollama/ollama#11593.
 """
 
 from __future__ import annotations
@@ -22,36 +26,40 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
 
-
-_CONF = "/etc/modprobe.d/nvidia-uvm-hmm.conf"
+_SWITCH = "/sys/module/nvidia_uvm/parameters/uvm_disable_hmm"
+_FILE = "/etc/modprobe.d/nvidia-uvm-hmm.conf"
+_WORDS = "request_free_mem_region() err"
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Find the kernel log's word that HMM could not be initialised."""
+    """Find the kernel's word that HMM could not be set up, where HMM is on."""
     driver = facts.driver
-    if driver.flavour != "open" or "nvidia_uvm" not in driver.modules:
-        raise NotApplicable("The open modules with nvidia_uvm are not loaded.")
-    disabled = (facts.host.text("/sys/module/nvidia_uvm/parameters/uvm_disable_hmm") or "").strip()
-    if disabled in {"Y", "1"}:
+    if driver.loaded is None or not facts.gpus.count:
+        raise NotApplicable("The NVIDIA driver is not loaded.")
+    text = facts.host.text(_SWITCH)
+    if text is None:
+        raise NotApplicable("nvidia-uvm is not loaded, or knows no HMM.")
+    if text.strip() == "Y" or not driver.loaded.open:
         return
-    line = driver.logged("nvidia-uvm", "HMM") or driver.logged("nvidia_uvm", "HMM") or driver.logged("uvm_hmm")
-    if line is None or not any(word in line.lower() for word in ("fail", "error", "unable", "could not")):
+    line = next((line for line in reversed(driver.log) if _WORDS in line), None)
+    if line is None:
         return
+    option = driver.option("nvidia_uvm", "uvm_disable_hmm")
+    waiting: tuple[Evidence, ...] = ()
+    write: tuple[str, ...] = (f"echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee {_FILE}",)
+    if option is not None and "uvm_disable_hmm=1" in option.rest:
+        waiting = (Evidence(Where(option.path, option.line), f"{option.rest}: holds when the module is next loaded"),)
+        write = ()
     yield Finding(
-        "nvidia_uvm cannot initialise HMM on this kernel",
-        "nvidia_uvm failed to set up heterogeneous memory management: nvidia-smi works, but every CUDA program gets error 3 (not initialized).",
-        (
-            Evidence(Where("dmesg"), line),
-            Evidence(Where("/sys/module/nvidia_uvm/parameters/uvm_disable_hmm"), disabled or "absent"),
-        ),
+        "nvidia-uvm fails to set up HMM",
+        "nvidia-uvm found no room for heterogeneous memory management, so CUDA does not start (cuInit returns 3) although "
+        "nvidia-smi works.",
+        (Evidence(Where("kernel log"), line), Evidence(Where(_SWITCH), f"{text.strip()}: HMM is on"), *waiting),
         Cure(
             "DISRUPTIVE",
-            "Switch HMM off in nvidia_uvm and load the module anew.",
-            (
-                f"echo 'options nvidia_uvm uvm_disable_hmm=1' | sudo tee {_CONF}",
-                "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
-            ),
-            "rmmod fails while a GPU program runs; HMM's features are lost.",
+            "Switch HMM off, stop what uses the GPU, and load nvidia-uvm anew; or reboot.",
+            (*write, "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm"),
+            "rmmod fails while a program or container uses the GPU. Programs that rely on HMM no longer run.",
         ),
     )
 
@@ -60,8 +68,8 @@ RULE = Rule(
     "host/uvm-hmm-cuinit-3",
     21,
     "error",
-    "nvidia_uvm cannot initialise HMM on this kernel",
+    "nvidia-uvm fails to set up HMM",
     check,
     breaks=("uvm",),
-    needs=("gpu", "driver"),
+    needs=("gpu", "module", "driver"),
 )

@@ -1,12 +1,17 @@
-"""The driver here is the vGPU manager of a hypervisor, which carries no CUDA.
+"""The driver is the vGPU manager of a hypervisor host, which has no CUDA.
 
-A host that splits its GPU for virtual machines runs the vGPU manager: nvidia-smi works, libcuda does not exist, and containers on the *host* cannot compute.
+The host driver of NVIDIA vGPU shares a GPU among virtual machines. It brings nvidia.ko, nvidia-smi and
+libnvidia-ml but no libcuda: nvidia-smi works on the host and in a container, while every CUDA program says
+"CUDA driver version is insufficient for CUDA runtime version".
 
-How it is told from its look-alikes: the module nvidia_vgpu_vfio is loaded and there is no libcuda; a guest with its own vGPU driver has libcuda.
+How it is told from its look-alikes: the module nvidia_vgpu_vfio is loaded and there is no libcuda. Without
+that module a missing libcuda is an incomplete installation (`host/host-driver-libs-incomplete`); with libcuda
+the words mean that the driver is older than the program.
 
-Cure: run CUDA in a guest with the guest driver, or install the data-centre driver on the host (which ends vGPU).
+Cure: run CUDA in the virtual machine, with the vGPU guest driver, or replace the host's driver by the
+data-center one, which ends the sharing among virtual machines.
 
-Sources: NVIDIA vGPU software documentation.
+Sources: NVIDIA vGPU software user guide; bigstack-oss/cubecos#312.
 """
 
 from __future__ import annotations
@@ -20,26 +25,29 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
 
+_MODULE = "nvidia_vgpu_vfio"
+
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Find the vGPU manager without libcuda."""
-    driver = facts.driver
-    if "nvidia_vgpu_vfio" not in driver.modules and not facts.host.exists("/sys/module/nvidia_vgpu_vfio"):
-        raise NotApplicable("This host does not run the vGPU manager.")
-    if "libcuda.so.1" in driver.libraries:
+    """Find the vGPU manager's module without libcuda."""
+    if _MODULE not in facts.driver.modules:
+        raise NotApplicable("The vGPU manager's module is not loaded.")
+    library = facts.driver.libraries.get("libcuda.so.1")
+    if library is not None and library.real is not None:
         return
     yield Finding(
-        "the vGPU manager carries no CUDA",
-        "This host runs NVIDIA's vGPU manager, which has no CUDA library: containers on the host cannot compute, those in its guests can.",
+        "the vGPU host driver has no CUDA",
+        "This host runs the vGPU manager, which shares the GPU among virtual machines and brings no libcuda: no CUDA program "
+        "works on the host or in its containers.",
         (
-            Evidence(Where("/proc/modules"), "nvidia_vgpu_vfio is loaded"),
-            Evidence(Where("/usr/lib/x86_64-linux-gnu/libcuda.so.1"), "absent, there and in the other library folders"),
+            Evidence(Where("/proc/modules"), f"{_MODULE} is loaded"),
+            Evidence(Where(facts.driver.version_source), f"driver {facts.driver.version or 'of unknown version'}"),
+            Evidence(Where("libcuda.so.1"), "not in the linker's cache and not in the usual folders"),
         ),
         Cure(
             "SHOWN",
-            "Run CUDA in a guest with the guest driver, or install the data-centre driver on this host.",
-            (),
-            "The data-centre driver takes the vGPUs from all guests.",
+            "Run CUDA in a virtual machine with the vGPU guest driver; or install the data-center driver on this host.",
+            risk="The data-center driver takes the vGPUs from the virtual machines.",
         ),
     )
 
@@ -48,7 +56,7 @@ RULE = Rule(
     "host/vgpu-host-driver-no-cuda",
     122,
     "error",
-    "the vGPU manager carries no CUDA",
+    "the vGPU host driver has no CUDA",
     check,
     breaks=("libraries",),
     needs=("gpu", "driver"),

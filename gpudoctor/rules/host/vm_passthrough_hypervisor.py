@@ -1,13 +1,18 @@
-"""A GeForce in a virtual machine with a driver before 465, which refuses to start there.
+"""A GeForce driver before 465 refuses to start in a virtual machine.
 
-Older GeForce drivers stop when they see a hypervisor: "Unable to determine the device handle for GPU: Unknown Error", code 43 on Windows.
+Up to branch 460, NVIDIA's driver did not start a GeForce card when the processor said that a hypervisor runs
+it. nvidia-smi then says "Unable to determine the device handle for GPU ...: Unknown Error". From 465 on
+pass-through of GeForce cards is supported.
 
-How it is told from its look-alikes: a hypervisor flag in /proc/cpuinfo, a GeForce by its id, a branch below 465. A card that worked before and fell off the
-bus shows an Xid 79. Data-centre and professional cards were never concerned.
+How it is told from its look-alikes: the hypervisor flag in /proc/cpuinfo, a GeForce by its PCI device id, and
+a driver before 465 that does not list the card. With an Xid 79 the GPU worked before and fell off the bus.
+Quadro and Tesla cards were never refused. Where the hypervisor hides itself (`<kvm><hidden
+state='on'/></kvm>`) the flag is not there, and all is well.
 
-Cure: driver 465 or newer; or hide the hypervisor from the guest. The virtual machine restarts.
+Cure: install driver 465 or newer, or let the hypervisor hide itself and restart the virtual machine.
 
-Sources: NVIDIA release notes of branch 465 (GeForce pass-through beta).
+Sources: NVIDIA release notes of 465 (GeForce GPU passthrough); libvirt domain format;
+NVIDIA/kubevirt-gpu-device-plugin#2.
 """
 
 from __future__ import annotations
@@ -15,45 +20,64 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice, cards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.facts.gpu import Function
+
+_PASSTHROUGH = 465
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Find a GeForce in a guest with a branch before 465."""
-    branch = facts.driver.branch
-    if branch is None or not facts.gpus.functions:
-        raise NotApplicable("There is no GPU with a driver.")
-    if branch >= 465:
+    """Find a GeForce under a hypervisor with an old driver that does not list it."""
+    gpus = cards.for_driver(facts)
+    geforce = [gpu for gpu in gpus if gpu.chip is not None and gpu.name.startswith(("GeForce", "TITAN"))]
+    if not geforce:
+        raise NotApplicable("There is no GeForce in this machine.")
+    branch = cards.driver_branch(facts)
+    if branch >= _PASSTHROUGH:
         return
-    cards = [gpu for gpu in facts.gpus.functions if "GeForce" in gpu.name]
-    if not cards or not facts.platform.hypervisor:
+    if not facts.platform.hypervisor:
+        raise NotApplicable("The processor does not say that a hypervisor runs this machine.")
+    if facts.driver.smi is not None and all(gpu.uuid and gpu.uuid in facts.driver.smi for gpu in facts.gpus.taken):
         return
+    path, version = facts.driver.branch_source
     yield Finding(
-        "this GeForce driver refuses to run in a virtual machine",
-        f"{cards[0].name} is passed through to this virtual machine, and GeForce drivers before 465 (here {branch}) refuse to start there.",
+        "this driver does not start a GeForce in a virtual machine",
+        f"{cards.named(geforce)}: driver {version} refuses to start a GeForce under a hypervisor; from {_PASSTHROUGH} "
+        "on it starts.",
         (
-            Evidence(Where("/proc/cpuinfo"), "flag hypervisor: this is a virtual machine"),
-            Evidence(Where(f"{cards[0].path}/device"), f"0x{cards[0].device_id}: {cards[0].name}"),
-            Evidence(Where(facts.driver.version_source), f"driver branch {branch}"),
+            *cards.evidence(geforce),
+            Evidence(Where("/proc/cpuinfo"), "flags: hypervisor"),
+            Evidence(Where(path), f"driver {version}"),
+            *cards.logged(facts, "NVRM", "RmInitAdapter failed"),
         ),
         Cure(
             "SHOWN",
-            "Install driver branch 470 or newer that has this GPU; or hide the hypervisor (libvirt: <kvm><hidden state='on'/></kvm>).",
-            (),
-            "The virtual machine has to be restarted.",
+            "Install a newer driver, or let the hypervisor hide itself (<kvm><hidden state='on'/></kvm> in libvirt) "
+            "and restart "
+            "the virtual machine.",
+            (*_newer(facts, geforce), "sudo reboot"),
+            advice.REBOOT_RISK,
         ),
+        severity=cards.severity(geforce, gpus),
     )
+
+
+def _newer(facts: Facts, geforce: list[Function]) -> tuple[str, ...]:
+    """Return the commands that install the newest driver that still drives each of the cards."""
+    lasts = [gpu.chip.last_branch for gpu in geforce if gpu.chip is not None and gpu.chip.last_branch is not None]
+    return advice.install_driver(facts, min(lasts), open_module=False) if lasts else advice.install_driver(facts)
 
 
 RULE = Rule(
     "host/vm-passthrough-hypervisor",
     123,
     "error",
-    "this GeForce driver refuses to run in a virtual machine",
+    "this driver does not start a GeForce in a virtual machine",
     check,
     breaks=("driver",),
     needs=("gpu", "module"),

@@ -129,6 +129,8 @@ def _old_toolkit(facts: Facts) -> Iterator[Finding]:
 
 
 def _gpus_alone(facts: Facts) -> Iterator[Finding]:
+    if facts.toolkit.gpus_path == "cdi":
+        return  # the CDI spec of a Jetson is made from the same lists
     for container in facts.docker.known_containers:
         if container.runtime != "nvidia" and any(driver != "cdi" for driver in container.drivers):
             yield Finding(
