@@ -148,11 +148,13 @@ def _causes(ordered: list[tuple[Rule, Finding]]) -> dict[str, str | None]:
         for layer in (finding.breaks or ()) if finding.severity == "error" else ():
             broken.setdefault(layer, finding.rule)
     causes: dict[str, str | None] = {finding.rule: None for _, finding in ordered}
+    # Ordered by severity, so the last one written is the worst of its rule. A hint does not explain an error away.
+    worst = {finding.rule: _SEVERITIES.index(finding.severity or "error") for _, finding in reversed(ordered)}
     for rule, finding in ordered:
         layers = sorted(finding.needs or (), key=LAYERS.index)
         candidates = [*rule.follows, *(broken[layer] for layer in layers if layer in broken)]
         for candidate in candidates:
-            if candidate in causes and rule.name not in _chain(candidate, causes):
+            if candidate in causes and worst[candidate] <= worst[rule.name] and rule.name not in _chain(candidate, causes):
                 causes[rule.name] = candidate
                 break
     return causes

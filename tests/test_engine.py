@@ -62,6 +62,12 @@ def test_a_warning_breaks_nothing():
     assert [(each.rule, each.because_of) for each in told.findings] == [("a/node", None), ("a/risk", None)]
 
 
+def test_a_hint_explains_no_error():
+    """An error that names a hint's rule as its cause stays a root cause, so that it cannot vanish behind the hint."""
+    told = diagnose(rule("a/error", follows=("a/hint",)), rule("a/hint", severity="hint"))
+    assert [(each.rule, each.because_of) for each in told.findings] == [("a/error", None), ("a/hint", None)]
+
+
 def test_order_is_severity_then_the_bottom_of_the_stack_then_rank():
     """Errors come before warnings before hints; within one severity the lower layer, then the commoner mode."""
     told = diagnose(

@@ -17,7 +17,7 @@ SNAP_JSON = "/var/snap/docker/current/config/daemon.json"
 SNAP_META = "/snap/docker/current/meta/snap.yaml"
 SNAP_PATH = tuple(f"/snap/docker/current/{folder}" for folder in ("usr/sbin", "usr/bin", "sbin", "bin"))
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PACKAGES = ("docker-ce", "docker.io", "moby-engine", "docker-engine", "docker")
+PACKAGES = ("docker-ce", "docker.io", "moby-engine", "docker-engine", "docker", "docker-latest")
 _SYS_ADMIN = {"SYS_ADMIN", "CAP_SYS_ADMIN", "ALL", "CAP_ALL"}
 _TICKS = 100  # USER_HZ, the unit of start times in /proc/PID/stat, is 100 on every Linux that Docker runs on
 
@@ -270,7 +270,9 @@ class Docker(Area):
     @fact
     def package(self) -> Any:
         """Return the engine's package, None where Docker came otherwise or is not installed."""
-        return self.facts.packages.installed(*PACKAGES)
+        # Debian's package "docker" is a dock for desktop icons.
+        debian = self.facts.packages.manager == "dpkg"
+        return self.facts.packages.installed(*(name for name in PACKAGES if not (debian and name == "docker")))
 
     @fact
     def installed(self) -> bool:

@@ -143,3 +143,18 @@ class Gpus(Area):
             for instance in self.host.names(f"{root}/{gpu}/mig")
             if instance.startswith("gi")
         )
+
+    @fact
+    def mig_minors(self) -> dict[int, str]:
+        """Return the nodes in /dev/nvidia-caps that MIG instances have today: minor to ``gpu0/gi3`` or ``gpu0/gi3/ci0``."""
+        root = "/proc/driver/nvidia/capabilities"
+        found = {}
+        for name in self.mig_instances:
+            gpu, _, instance = name.partition("/")
+            folder = f"{root}/{gpu}/mig/{instance}"
+            for part in ("", *(each for each in self.host.names(folder) if each.startswith("ci"))):
+                text = self.host.text(f"{folder}/{part}/access" if part else f"{folder}/access") or ""
+                minor = text.partition("DeviceFileMinor:")[2].split("\n")[0].strip()
+                if minor.isdigit():
+                    found[int(minor)] = f"{name}/{part}" if part else name
+        return found

@@ -92,6 +92,27 @@ class Toolkit(Area):
         return self._which(*HOOKS)
 
     @fact
+    def arrived(self) -> tuple[int, str] | None:
+        """Return when the hook came or was last replaced (seconds since 1970) and the path that says so, None where nothing does.
+
+        A package keeps the time at which it was built on its files; dpkg's list of them has the time of the installation.
+        """
+        paths = [path for path in (self.hook, self.cdi_hook) if path is not None]
+        paths += [f"/var/lib/dpkg/info/{name}.list" for name in PACKAGES]
+        stats = ((self.host.followed(path), path) for path in paths)
+        return max(((stat.mtime, path) for stat, path in stats if stat is not None and stat.mtime is not None), default=None)
+
+    @fact
+    def upgraded(self) -> bool:
+        """Say whether dpkg's log tells that the toolkit was there before it came last: an upgrade, no first installation."""
+        for path in ("/var/log/dpkg.log", "/var/log/dpkg.log.1"):
+            data = self.host.bytes(path) or b""
+            upgrade, install = (data.rfind(b" %s nvidia-container-toolkit" % verb) for verb in (b"upgrade", b"install"))
+            if upgrade != install:
+                return upgrade > install
+        return False
+
+    @fact
     def cdi_hook(self) -> str | None:
         """Return nvidia-cdi-hook on the daemon's PATH: with it Docker 29.2 serves ``--gpus`` through CDI."""
         return self._which("nvidia-cdi-hook")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gpudoctor.formats import BOM, Malformed, position, strict
 
 _TWO_SPECS = "expected a single document in the stream"
+_PARTS = 3
 
 
 class Node(NamedTuple):
@@ -98,6 +99,55 @@ def line_of(data: bytes, needle: str) -> int | None:
     """Give the first line (from 1) that contains a text; None where none does."""
     at = data.find(needle.encode("utf-8", "replace"))
     return data.count(b"\n", 0, at) + 1 if at >= 0 else None
+
+
+def refusal(spec: Spec) -> tuple[str, str] | None:
+    """Say what the CDI library refuses in a spec that parses, as (what is wrong, the text that shows it); None where nothing is.
+
+    One fault is enough for the whole file to be dropped. Source: container-device-interface, pkg/cdi (spec.go,
+    device.go, container-edits.go) and pkg/parser. A version newer than any known one is not judged here.
+    """
+    numbers = spec.version.removeprefix("v").split(".")
+    if len(numbers) != _PARTS or not all(number.isascii() and number.isdigit() for number in numbers):
+        return (f"cdiVersion {spec.version!r} is no version" if spec.version else "there is no cdiVersion"), "cdiVersion"
+    vendor, slash, kind = spec.kind.partition("/")
+    if not slash or not _word(vendor, ".-_") or not _word(kind, "-_") or not (vendor[0] + kind[0]).isalpha():
+        return (f"kind {spec.kind!r} is not of the form vendor/class" if spec.kind else "there is no kind"), "kind"
+    if not spec.devices:
+        return "it defines no device", "devices"
+    seen: set[str] = set()
+    for device in spec.devices:
+        if not _word(device.name, "-_.:"):
+            return f"{device.name!r} is no name for a device", device.name
+        if device.name in seen:
+            return f"it defines device {device.name!r} twice", device.name
+        seen.add(device.name)
+    everything: tuple[Spec | Device, ...] = (spec, *spec.devices)
+    for edits in everything:
+        wrong = _refused_edits(edits)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+def _refused_edits(edits: Spec | Device) -> tuple[str, str] | None:
+    for node in edits.nodes:
+        if not node.path:
+            return "a device node has no path", "deviceNodes"
+        if node.type not in {"", "b", "c", "u", "p"}:
+            return f"device node {node.path} has the unknown type {node.type!r}", node.path
+    for entry in edits.env:
+        if entry.find("=") < 1:
+            return f"environment entry {entry!r} is not of the form NAME=value", entry
+    if not all(edits.mounts):
+        return "a mount has no hostPath", "mounts"
+    return None if all(edits.hooks) else ("a hook has no path", "hooks")
+
+
+def _word(text: str, inside: str) -> bool:
+    """Say whether a name has letters and digits at both ends, and only these and a few more signs in between."""
+    bare = text.translate({ord(sign): "a" for sign in inside})
+    return bool(text) and text.isascii() and bare.isalnum() and text[0].isalnum() and text[-1].isalnum()
 
 
 def _from_json(content: str) -> object:

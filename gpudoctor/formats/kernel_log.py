@@ -13,6 +13,8 @@ _NEEDLES = (
     b"Xid",
     b"module verification",
     b"Loading of module",
+    b"Loading of unsigned module",
+    b"unsigned module loading",
     b"PM: suspend",
     b"PM: hibernation",
     b"apparmor",

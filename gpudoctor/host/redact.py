@@ -71,6 +71,7 @@ _PUBLIC = (
 # The lines of the kernel's log that `formats.kernel_log` keeps; a test holds the two together.
 _LOG_WORDS = (
     *("NVRM", "nvidia", "NVIDIA", "nouveau", "nova", "Xid", "module verification", "Loading of module", "PM: suspend"),
+    *("Loading of unsigned module", "unsigned module loading", "PM: hibernation"),
     *("apparmor", "AVC", "PKCS#7"),
 )
 # What of a process's or container's environment the rules look at.

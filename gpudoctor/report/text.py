@@ -45,13 +45,15 @@ def lines(host: dict[str, Any], diagnosis: Diagnosis, marks: dict[str, str]) -> 
     yield Line(0, "")
     roots = [each for each in diagnosis.findings if each.because_of is None and each.severity != "hint"]
     for number, root in enumerate(roots, 1):
-        followers = [each for each in diagnosis.findings if _root(each, diagnosis) == root.rule]
-        yield from _finding(f"{number}. " if len(roots) > 1 else "", root, followers, marks)
+        yield from _finding(f"{number}. " if len(roots) > 1 else "", root, marks)
+        yield from _followers(root, diagnosis)
+        yield Line(0, "")
     hints = [each for each in diagnosis.findings if each.because_of is None and each.severity == "hint"]
     for hint in hints:
         yield Line(0, f"{marks['hint']} {hint.title} [{hint.rule}]", "hint")
         yield Line(4, f"{hint.text} ({hint.evidence[0]})")
         yield Line(4, hint.cure.summary)
+        yield from _followers(hint, diagnosis)
     if hints:
         yield Line(0, "")
     yield from _untold([each for each in diagnosis.untold if each.reason != "unseen"], marks)
@@ -69,7 +71,13 @@ def _root(finding: Finding, diagnosis: Diagnosis) -> str | None:
     return name
 
 
-def _finding(number: str, root: Finding, followers: list[Finding], marks: dict[str, str]) -> Iterator[Line]:
+def _followers(root: Finding, diagnosis: Diagnosis) -> Iterator[Line]:
+    for each in diagnosis.findings:
+        if _root(each, diagnosis) == root.rule:
+            yield Line(4, f"follows from it: {each.title} [{each.rule}]", "quiet")
+
+
+def _finding(number: str, root: Finding, marks: dict[str, str]) -> Iterator[Line]:
     tone: Tone = root.severity or "error"
     yield Line(0, f"{marks[tone]} {number}{root.title} [{root.rule}]", tone)
     yield Line(4, root.text)
@@ -80,9 +88,6 @@ def _finding(number: str, root: Finding, followers: list[Finding], marks: dict[s
         yield Line(10, f"$ {command}", "command")
     if root.cure.risk:
         yield Line(4, f"risk: {root.cure.risk}")
-    for each in followers:
-        yield Line(4, f"follows from it: {each.title} [{each.rule}]", "quiet")
-    yield Line(0, "")
 
 
 def _untold(untold: list[Untold], marks: dict[str, str]) -> Iterator[Line]:

@@ -212,7 +212,8 @@ def set_toolkit_config(facts: Facts, table: str, key: str, value: str) -> str:
     toolkit = facts.toolkit
     if toolkit.since("config-set") and toolkit.config_path == "/etc/nvidia-container-runtime/config.toml":
         return f"sudo nvidia-ctk config --set {table}{'.' if table else ''}{key}={value} --in-place"
-    return f"sudoedit {toolkit.config_path}  # {f'in [{table}]' if table else 'at the top'}: {key} = {value}"
+    shown = value if value in {"true", "false"} else f'"{value}"'
+    return f"sudoedit {toolkit.config_path}  # {f'in [{table}]' if table else 'at the top'}: {key} = {shown}"
 
 
 def update_grub(facts: Facts) -> str:
@@ -245,3 +246,15 @@ def remove_kernel_argument(facts: Facts, argument: str) -> tuple[str, ...]:
         "extlinux": (f"sudoedit /boot/extlinux/extlinux.conf  # take {argument} out of the APPEND line",),
         "raspberry-pi": (f"sudoedit /boot/firmware/cmdline.txt  # take {argument} out of its one line",),
     }.get(loader, (f"take {argument} out of the kernel arguments in the boot loader's configuration",))
+
+
+def install_version(facts: Facts, package: str, version: str) -> tuple[str, ...]:
+    """Return the commands that install exactly this upstream version of a package, and hold it where one command does that."""
+    family = facts.platform.family
+    if family == "debian":
+        return (f"sudo apt-get install -y '{package}={version}*'", f"sudo apt-mark hold {package}")
+    if family == "rhel":
+        return (f"sudo dnf install -y {package}-{version}",)
+    if family == "suse":
+        return (f"sudo zypper install --oldpackage {package}={version}",)
+    return (f"install {package} {version} with this system's package manager",)

@@ -47,11 +47,11 @@ def check(facts: Facts) -> Iterator[Finding]:
     severity: Severity = "error" if rootless else "warning" if podman is not None else "hint"
     gid = narrow[0].stat.gid
     who = (
-        "Rootless Docker's containers are outside of it"
+        "Rootless Docker's containers are outside"
         if rootless
-        else "Rootless podman's containers are outside of it unless they keep their groups"
+        else "Rootless podman's containers are outside unless they keep their groups"
         if podman is not None
-        else "Images that do not run as root are outside of it"
+        else "Images that do not run as root are outside"
     )
     option = facts.driver.option("nvidia", "NVreg_DeviceFileMode") or facts.driver.option(
         "nvidia_current", "NVreg_DeviceFileMode"
@@ -78,7 +78,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
     yield Finding(
         "the GPU's device nodes are open to a group only",
-        f"Only root and group {gid} may open the GPU. {who} and are refused (NVML: Insufficient Permissions).",
+        f"Only root{'' if narrow[0].stat.mode & 0o060 == 0 else f' and group {gid}'} may open the GPU. {who} and are refused (NVML: Insufficient Permissions).",
         tuple(evidence),
         Cure(
             "DISRUPTIVE",

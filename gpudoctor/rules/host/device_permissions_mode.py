@@ -53,11 +53,6 @@ def check(facts: Facts) -> Iterator[Finding]:
         if not facts.devices.cuda_nodes and option is None:
             raise NotApplicable("There are no NVIDIA device nodes and no option that gives them a mode.")
         return
-    cure = (
-        f"sudo sed -i 's/{_NAME}=[0-9A-Za-z]*/{_NAME}=0666/' {option.path}"
-        if option is not None
-        else f"echo 'options nvidia {_NAME}=0666' | sudo tee /etc/modprobe.d/nvidia-device-mode.conf"
-    )
     yield Finding(
         "the GPU's device nodes have an impossible mode",
         "The mode of the GPU's device nodes lets somebody read but not write, or the other way round, so opening them is refused "
@@ -65,18 +60,27 @@ def check(facts: Facts) -> Iterator[Finding]:
         if hurts
         else f"{_NAME} stands for a mode that nobody can use; the device nodes get it when the module or a node is made next.",
         tuple(evidence),
-        Cure(
-            "DISRUPTIVE",
-            f"Write {_NAME}=0666, with the leading zero, and load the module anew.",
-            (
-                cure,
-                advice.rebuild_initramfs(facts),
-                *(("sudo chmod 0666 /dev/nvidia[0-9]* /dev/nvidiactl",) if hurts else ()),
-                "sudo reboot",
-            ),
-            f"Every local user may use the GPU, as is NVIDIA's default. {advice.REBOOT_RISK}",
-        ),
+        _cure(facts, option, hurts=hurts, by_option=not evidence[-1].where.path.startswith("/dev/")),
         severity="error" if hurts else "warning",
+    )
+
+
+def _cure(facts: Facts, option: Directive | None, *, hurts: bool, by_option: bool) -> Cure:
+    """Return what mends the mode: an option where an option is at fault, else only the nodes themselves."""
+    nodes = ("sudo chmod 0666 /dev/nvidia[0-9]* /dev/nvidiactl /dev/nvidia-uvm",) if hurts else ()
+    if not by_option:
+        return Cure(
+            "SAFE", "Open the nodes to everybody again.", nodes, "Every local user may use the GPU, as is NVIDIA's default."
+        )
+    if option is not None:
+        edit = f"sudo sed -i 's/{_NAME}=[0-9A-Za-z]*/{_NAME}=0666/' {option.path}"
+    else:
+        edit = f"echo 'options nvidia {_NAME}=0666' | sudo tee /etc/modprobe.d/nvidia-device-mode.conf"
+    return Cure(
+        "DISRUPTIVE",
+        f"Write {_NAME}=0666, with the leading zero, and load the module anew.",
+        (edit, advice.rebuild_initramfs(facts), *nodes, "sudo reboot"),
+        f"Every local user may use the GPU, as is NVIDIA's default. {advice.REBOOT_RISK}",
     )
 
 

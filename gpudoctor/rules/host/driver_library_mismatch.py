@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpudoctor.facts.driver import DKMS
 from gpudoctor.host import NoAnswer
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules import advice
@@ -42,9 +43,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     loaded = driver.version
     if loaded is None:
         raise NotApplicable("The NVIDIA module is not loaded.")
-    library = driver.library_version
-    if library is None:
+    found = driver.telling_library
+    if found is None or found.version is None:
         raise NotApplicable("There is no user library of the driver whose name tells its version.")
+    library = found.version
     if library == loaded:
         return
     guest = platform.container is not None
@@ -52,11 +54,11 @@ def check(facts: Facts) -> Iterator[Finding]:
     if coming is not None and coming != library:
         raise NotApplicable("A reboot would not cure the mismatch: host/driver-library-mismatch-persistent says so.")
     evidence = [Evidence(Where(driver.version_source), f"the loaded module is {loaded}")]
-    found = next(each for each in driver.libraries.values() if each.version == library)
     evidence.append(Evidence(Where(found.path), f"leads to {found.real}"))
     if coming is not None:
         kernel = driver.newer_kernels[0] if driver.newer_kernels else platform.kernel
-        evidence.append(Evidence(Where(f"/lib/modules/{kernel}"), f"the module on disk is {coming}: a reboot loads it"))
+        where = Where(DKMS) if driver.newer_kernels else Where("modinfo")
+        evidence.append(Evidence(where, f"the module on disk for kernel {kernel} is {coming}: a reboot loads it"))
     yield Finding(
         "driver and library versions do not match",
         f"The libraries are of driver {library}, but the kernel still runs module {loaded}; they refuse to work together, "

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpudoctor.facts.driver import DKMS
 from gpudoctor.facts.packages import DPKG_STATUS
 from gpudoctor.host import NoAnswer
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
@@ -41,21 +42,21 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("WSL2 takes the driver from Windows, and a Jetson's libraries are not numbered like its kernel's module.")
     if not facts.gpus.count:
         raise NotApplicable("There is no NVIDIA GPU.")
-    library = driver.library_version
-    if library is None:
+    found = driver.telling_library
+    if found is None or found.version is None:
         raise NotApplicable("There is no user library of the driver whose name tells its version.")
+    library = found.version
     if platform.container is not None:
         raise NotApplicable("The module of a container or guest is that of the machine outside.")
     coming = driver.next_version
     if coming is None or coming == library:
         return
     kernel = driver.newer_kernels[0] if driver.newer_kernels else platform.kernel
-    evidence = [Evidence(Where(f"/lib/modules/{kernel}"), f"the module that a boot loads is {coming}")]
+    where = Where(DKMS) if driver.newer_kernels else Where("modinfo")
+    evidence = [Evidence(where, f"the module on disk for kernel {kernel} is {coming}")]
     if driver.version is not None:
         evidence.append(Evidence(Where(driver.version_source), f"the loaded module is {driver.version}"))
-    evidence += [
-        Evidence(Where(each.path), f"leads to {each.real}") for each in driver.libraries.values() if each.version == library
-    ][:1]
+    evidence.append(Evidence(Where(found.path), f"leads to {found.real}"))
     if driver.packages:
         evidence.append(Evidence(Where(facts.packages.source), ", ".join(driver.packages[:_MOST_PACKAGES])))
     evidence += _half_done(facts)

@@ -48,12 +48,11 @@ def check(facts: Facts) -> Iterator[Finding]:
     unit = facts.services.unit_file(UNIT)
     if unit is not None and state == "unknown":
         raise Unseen(f"systemctl is-active {UNIT}", "its state was not asked")
-    how = f"is {state}" if unit is not None else "is not installed"
+    how = "is not installed" if unit is None else "has failed" if state == "failed" else "does not run"
     commands = [f"sudo systemctl enable --now {UNIT}"]
     if unit is None:
-        branch = facts.driver.branch
-        package = f"nvidia-fabricmanager-{branch}" if facts.platform.family == "debian" else "nvidia-fabricmanager"
-        commands.insert(0, advice.install(facts, package))
+        package = f"nvidia-fabricmanager-{facts.driver.branch}" if facts.platform.family == "debian" else "nvidia-fabricmanager"
+        commands = [*advice.install_version(facts, package, facts.driver.version), *commands]
     yield Finding(
         "NVSwitches without a fabric manager",
         f"This machine has {len(switches)} NVSwitch{'es' if len(switches) > 1 else ''}, and {UNIT} {how}: "

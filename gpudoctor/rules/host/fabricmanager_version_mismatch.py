@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +53,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     pending = _upstream(package) == facts.driver.library_version
     yield Finding(
         "the fabric manager is of another version than the driver",
-        f"{package.name} is {_upstream(package)}, the loaded driver {driver}: the service "
-        f"{'runs still, but' if active else ''} refuses to start, and CUDA says error 802 without it.".replace("  ", " "),
+        f"{package.name} is {_upstream(package)}, the loaded driver {driver}: "
+        + ("the service still runs, but will not start again" if active else "the service refuses to start")
+        + ", and without it CUDA says error 802.",
         (
             Evidence(Where(facts.packages.source), f"{package.name} {package.version}"),
             Evidence(Where(facts.driver.version_source), f"driver {driver}"),
@@ -63,7 +65,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         else Cure(
             "SHOWN",
             f"Install {package.name} {driver} and hold it together with the driver.",
-            (*_install(facts, package, driver), f"sudo systemctl restart {UNIT}"),
+            (*advice.install_version(facts, package.name, driver), f"sudo systemctl restart {UNIT}"),
             "A CUDA program that runs across the switches may stop.",
         ),
         severity="warning" if active else "error",
@@ -73,17 +75,6 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _upstream(package: Package) -> str:
     """Return the driver version that a package's version begins with: ``1:550.90.07-0ubuntu1`` -> ``550.90.07``."""
     return package.version.rpartition(":")[2].partition("-")[0]
-
-
-def _install(facts: Facts, package: Package, driver: str) -> tuple[str, ...]:
-    family = facts.platform.family
-    if family == "debian":
-        return (f"sudo apt-get install -y '{package.name}={driver}*'", f"sudo apt-mark hold {package.name}")
-    if family == "rhel":
-        return (f"sudo dnf install -y {package.name}-{driver}",)
-    if family == "suse":
-        return (f"sudo zypper install --oldpackage {package.name}={driver}",)
-    return (f"install {package.name} {driver} with this system's package manager",)
 
 
 RULE = Rule(

@@ -1,6 +1,6 @@
 """The running kernel is outside the range that the installed driver branch is made for.
 
-Each driver branch names the oldest kernel it supports (3.10 up to branch 550, 4.15 from 555 on). On an older one its module does not
+Each driver branch names the oldest kernel it supports (3.10 for 515 to 550, 4.15 from 555 on). On an older one its module does not
 build or load. NVIDIA names no newest kernel; where even a distribution had to patch a branch to build on some kernel, the plain
 driver does not build there or on a newer one. That is told as a hint, and only where the module is missing, since it explains why:
 with a patched driver all is well.

@@ -5,7 +5,8 @@ container toolkit or a container could use. `docker run --gpus all` then fails w
 select device driver", "no known GPU vendor found").
 
 Look-alikes: `toolkit/toolkit-not-installed` prints the same text but the card is on the bus; `host/gpu-bound-to-vfio` has the card
-but gives it to a virtual machine; on WSL2 there is never a 10de function (`wsl/wsl-no-adapter`), on a Jetson neither.
+but gives it to a virtual machine; on WSL2 and over Hyper-V's virtual bus there is never a 10de function (`wsl/wsl-no-adapter`), on a
+Jetson neither; an accelerator of a vendor with a CUDA interface of its own is `host/non-nvidia-cuda-compatible-gpu`.
 
 Cure: run the CPU image without `--gpus`, or give this machine (or this VM, by pass-through) a GPU. Nothing is changed by us.
 
@@ -31,6 +32,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("The GPU of a WSL2 guest or a Jetson is not on the PCI bus.")
     if facts.gpus.count:
         return
+    if facts.wsl.device and facts.wsl.stores:
+        raise NotApplicable("A GPU comes from Windows, over Hyper-V's virtual bus.")
     others = ", ".join(f"{address} (vendor {vendor})" for address, vendor in facts.gpus.others)
     seen = f"no function with vendor 0x10de and class 0x0300 or 0x0302; other display functions: {others or 'none'}"
     yield Finding(
@@ -39,9 +42,20 @@ def check(facts: Facts) -> Iterator[Finding]:
         (Evidence(Where(PCI), seen),),
         Cure(
             "SHOWN",
-            "Use the CPU image without --gpus here, or add a GPU (for a virtual machine: pass one through to it).",
+            "Use the CPU image without --gpus here, or add a GPU (for a virtual machine: pass one through to it)." + _next(facts),
         ),
     )
+
+
+def _next(facts: Facts) -> str:
+    """Return what a GPU alone would not yet mend, in the order to install it."""
+    needed = (
+        ("an NVIDIA driver", facts.driver.installed),
+        ("Docker Engine or podman", facts.docker.installed or facts.podman.version is not None),
+        ("the NVIDIA container toolkit", facts.toolkit.installed),
+    )
+    missing = [name for name, there in needed if not there]
+    return f" A GPU would then need, in this order: {', '.join(missing)}." if missing else ""
 
 
 RULE = Rule(

@@ -53,7 +53,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     if not known:
         evidence.append(Evidence(Where(_FOLDER), f"no {' and no '.join(_SWITCHES)}"))
     if docker is not None:
-        evidence.append(Evidence(Where(docker), "Docker labels its containers for SELinux (selinux-enabled)"))
+        line = facts.docker.config.line("selinux-enabled") if docker == facts.docker.config.path else None
+        evidence.append(Evidence(Where(docker, line), "Docker labels its containers for SELinux (selinux-enabled)"))
     else:
         evidence.append(Evidence(Where("podman"), f"{podman}: labels its containers unless told otherwise"))
     denial = facts.driver.logged("avc:", "denied", "container_t", "chr_file", "nvidia")

@@ -45,20 +45,20 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("The nodes of an LXC guest are given by its host.")
     if not facts.gpus.count:
         raise NotApplicable("There is no NVIDIA GPU on this host.")
-    severity, text, why = _judged(facts)
+    severity, text, why, first = _judged(facts)
     major = facts.devices.uvm_major
     module = f"nvidia-uvm has major {major}" if major is not None else "no nvidia-uvm: its module is not loaded"
     yield Finding(
         f"{_NODE} is missing",
         text,
         (Evidence(Where(_NODE), "absent"), Evidence(Where("/proc/devices"), module), *why),
-        _cure(facts),
+        _cure(facts, first),
         severity=severity,
     )
 
 
-def _judged(facts: Facts) -> tuple[Severity, str, tuple[Evidence, ...]]:
-    """Return how bad the missing node is here, in words, and what shows it."""
+def _judged(facts: Facts) -> tuple[Severity, str, tuple[Evidence, ...], str]:
+    """Return how bad the missing node is here, in words, what shows it, and the command that has to come first ("" for none)."""
     docker, toolkit = facts.docker, facts.toolkit
     replaced = next(
         (each for each in facts.driver.modprobe if (each.verb, each.module) == ("install", "nvidia_uvm") and _nothing(each.rest)),
@@ -66,30 +66,33 @@ def _judged(facts: Facts) -> tuple[Severity, str, tuple[Evidence, ...]]:
     )
     if replaced is not None:
         words = "modprobe.d keeps the nvidia-uvm module from loading, so CUDA works neither on the host nor in a container."
-        return "error", words, (Evidence(Where(replaced.path, replaced.line), f"install nvidia-uvm {replaced.rest}"),)
+        shows = (Evidence(Where(replaced.path, replaced.line), f"install nvidia-uvm {replaced.rest}"),)
+        return "error", words, shows, f"sudo sed -i '{replaced.line}d' {replaced.path}"
     named = _named(facts)
     if named:
         words = "Containers are given /dev/nvidia-uvm by name, and it does not exist: they do not start until something makes it."
-        return "error", words, named
+        return "error", words, named, ""
     if docker.installed and toolkit.hook_acts:
         if toolkit.setting("nvidia-container-cli", "load-kmods") is False:
             words = "The toolkit's hook is told not to make device nodes (load-kmods = false), so containers start without it and CUDA fails."
             line = toolkit.line("nvidia-container-cli", "load-kmods")
-            return "error", words, (Evidence(Where(toolkit.config_path, line), "load-kmods = false"),)
+            shows = (Evidence(Where(toolkit.config_path, line), "load-kmods = false"),)
+            return "error", words, shows, f"sudo sed -i 's/^load-kmods *= *false/load-kmods = true/' {toolkit.config_path}"
         words = "CUDA needs it; nothing has asked for it since boot, and the toolkit's hook makes it for the first container."
-        return "hint", words, (Evidence(Where(toolkit.hook or toolkit.config_path), "makes the node when it starts a container"),)
+        shows = (Evidence(Where(toolkit.hook or toolkit.config_path), "makes the node when it starts a container"),)
+        return "hint", words, shows, ""
     if docker.installed and toolkit.runtime_path == "jit-cdi":
         words = "CUDA needs it; nothing has asked for it since boot, and the nvidia runtime makes it for the first container."
-        return "hint", words, ()
+        return "hint", words, (), ""
     if facts.host.lstat(_MODPROBE) is None and facts.devices.udev_rule is None:
         words = "CUDA needs it, and nothing on this host makes it: no hook, no nvidia-modprobe, no udev rule."
         where = (
             Evidence(Where(_MODPROBE), "absent"),
             Evidence(Where("/usr/lib/udev/rules.d"), "no rule for nvidia-uvm here or in /etc"),
         )
-        return "warning", words, where
+        return "warning", words, where, ""
     words = "CUDA needs it; the first CUDA program on the host makes it, a container that starts before does without."
-    return "hint", words, ()
+    return "hint", words, (), ""
 
 
 def _nothing(command: str) -> bool:
@@ -112,14 +115,14 @@ def _named(facts: Facts) -> tuple[Evidence, ...]:
     return tuple(found)
 
 
-def _cure(facts: Facts) -> Cure:
+def _cure(facts: Facts, first: str) -> Cure:
     if facts.host.lstat(_MODPROBE) is None and facts.toolkit.ctk is not None:
         make = "sudo nvidia-ctk system create-device-nodes --control-devices --load-kernel-modules"
         at_boot = f"{facts.toolkit.ctk} system create-device-nodes --control-devices --load-kernel-modules"
     else:
         make = "sudo nvidia-modprobe -u -c=0 -m"
         at_boot = f"{_MODPROBE} -u -c=0 -m"
-    commands = [make]
+    commands = [first, make] if first else [make]
     if facts.host.lstat(_MODPROBE) is None and facts.toolkit.ctk is None:
         commands.insert(0, advice.install(facts, "nvidia-modprobe"))
     if facts.platform.systemd and facts.docker.installed:

@@ -1,9 +1,9 @@
 """On a Jetson the GPU reaches a container by lists (csv mode), and something of that is not in place.
 
-A Jetson up to Orin has no PCI GPU and no /dev/nvidiactl: the nvidia *runtime* mounts what the lists in
-/etc/nvidia-container-runtime/host-files-for-container.d name. `--gpus` alone goes to the hook, which refuses ("invoking the
-NVIDIA Container Runtime Hook directly ... is not supported") or looks for nodes that do not exist ("stat failed:
-/dev/nvidiactl"). Without lists, or with the mode forced to legacy, the container starts and finds no CUDA.
+A Jetson up to Orin has no PCI GPU: the nvidia *runtime* mounts what the lists in
+/etc/nvidia-container-runtime/host-files-for-container.d name. `--gpus` alone goes to the hook (before Docker 29.2 and CDI),
+which refuses ("invoking the NVIDIA Container Runtime Hook directly ... is not supported") or looks for nodes that do not exist
+("stat failed: /dev/nvidiactl"). Without lists, or with the mode forced to legacy, the container starts and finds no CUDA.
 
 How it is told from its look-alikes, by four facts, each a finding of its own: the mode in config.toml; no *.csv file;
 libcuda.so.1 not in the linker's cache ("load library failed: libcuda.so.1"); a container that asked by `--gpus` without the

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpudoctor.facts.devices import NVIDIA_MAJOR
 from gpudoctor.facts.lxc import PVE_GUESTS
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 
@@ -54,7 +55,7 @@ def check(facts: Facts) -> Iterator[Finding]:
                 Evidence(Where(guest.path, visible.line), visible.value),
                 Evidence(Where(guest.path), f"{absent}: the guest is privileged"),
             ),
-            _cure(guest, proxmox=proxmox),
+            _cure(facts, guest, proxmox=proxmox),
         )
 
 
@@ -64,19 +65,19 @@ def _visible(guest: Guest) -> Setting | None:
     return told[-1] if told and told[-1].value.removeprefix(_VISIBLE) not in {"", "void"} else None
 
 
-def _cure(guest: Guest, *, proxmox: bool) -> Cure:
+def _cure(facts: Facts, guest: Guest, *, proxmox: bool) -> Cure:
     commands = [f"sudo sed -i '\\#{_HOOK}#d' {guest.path}"]
     nodes = ("nvidia0", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
     if proxmox:
         devices = " ".join(f"--dev{number} /dev/{node}" for number, node in enumerate(nodes))
         commands += [f"sudo pct set {guest.name} {devices}", f"sudo pct start {guest.name}"]
     else:
-        majors = "195:* (nvidia) and of nvidia-uvm's major in /proc/devices"
-        commands += [
-            f"echo 'lxc.mount.entry = /dev/{node} dev/{node} none bind,optional,create=file' | sudo tee -a {guest.path}"
-            for node in nodes
-        ]
-        commands += [f"# and lxc.cgroup2.devices.allow = c MAJOR:* rwm, of {majors}", f"sudo lxc-start {guest.name}"]
+        uvm = facts.devices.uvm_major
+        majors = [NVIDIA_MAJOR] if uvm is None else [NVIDIA_MAJOR, uvm]
+        lines = [f"lxc.cgroup2.devices.allow = c {major}:* rwm" for major in majors]
+        lines += [f"lxc.mount.entry = /dev/{node} dev/{node} none bind,optional,create=file" for node in nodes]
+        commands += [f"echo '{line}' | sudo tee -a {guest.path}" for line in lines]
+        commands.append(f"sudo lxc-start {guest.name}")
     return Cure(
         "SHOWN",
         "Make the guest unprivileged, or take the hook out and give it the device nodes (shown), with the libraries of the "

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpudoctor.facts import Facts
     from gpudoctor.model import Severity
 
+_JETPACK_5 = 35  # its L4T release
 _OCI_HOOKS = (
     "/usr/share/containers/oci/hooks.d/oci-nvidia-hook.json",
     "/etc/containers/oci/hooks.d/oci-nvidia-hook.json",
@@ -62,27 +63,30 @@ def _reaches_cdi(cve: tables.Cve, version: tuple[int, ...]) -> bool:
 
 def finding(facts: Facts, cves: Sequence[tables.Cve], text: str, severity: Severity) -> Finding:
     """Return the finding for one bulletin's vulnerabilities; ``text`` is one sentence on what they let an attacker do."""
-    version = facts.toolkit.version or ""
+    version = ".".join(map(str, facts.toolkit.version_numbers))
     names = ", ".join(cve.cve for cve in cves)
     worst = max(cve.cvss for cve in cves)
     target = max((cve.fixed for cve in tables.toolkit_cves(facts.toolkit.version_numbers)), key=tables.version)
-    path = "CDI" if only_cdi(facts) else "the legacy hook"
+    ways = facts.toolkit.summary if facts.docker.installed else "podman by CDI" if only_cdi(facts) else "no Docker"
+    newer = "From 1.18 on the nvidia runtime uses CDI by itself. " if facts.toolkit.version_numbers < (1, 18) else ""
     evidence = [
         Evidence(
             Where(facts.toolkit.version_source),
-            f"toolkit {version}; {names} {'is' if len(cves) == 1 else 'are'} fixed in {cves[-1].fixed} (CVSS up to {worst})",
+            f"toolkit {facts.toolkit.version}; {names} {'is' if len(cves) == 1 else 'are'} fixed in {cves[-1].fixed} (CVSS up to {worst})",
         ),
-        Evidence(Where("injection path"), f"{path}: {facts.toolkit.summary}"),
+        Evidence(Where("how a GPU gets into a container here"), ways),
     ]
-    return Finding(
-        f"{names} in toolkit {version}",
-        text,
-        tuple(evidence),
-        Cure(
-            "SHOWN",
-            f"Upgrade the toolkit to {target} or newer: that closes every hole known of it.",
-            advice.upgrade_toolkit(facts),
-            f"From 1.18 on the nvidia runtime uses CDI by itself. {advice.RESTART_RISK}",
-        ),
-        severity=severity,
+    cure = Cure(
+        "SHOWN",
+        f"Upgrade the toolkit to {target} or newer: that closes every hole known of it.",
+        advice.upgrade_toolkit(facts),
+        f"{newer}{advice.RESTART_RISK}",
     )
+    if facts.platform.jetson and (facts.platform.l4t or _JETPACK_5) < _JETPACK_5:
+        # JetPack 4 has a toolkit of its own line that gets no fixes, and NVIDIA's usual one does not work there.
+        cure = Cure(
+            "SHOWN",
+            "JetPack 4 gets no fix: run only images that you trust on it, or move to a newer JetPack where the board can.",
+        )
+        severity = "hint"
+    return Finding(f"{names} in toolkit {version}", text, tuple(evidence), cure, severity=severity)

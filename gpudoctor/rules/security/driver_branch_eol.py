@@ -72,9 +72,14 @@ def _ended(facts: Facts, version: str, branch: tables.Branch, where: Where, toda
     if target is None:
         cure = Cure("SHOWN", "No maintained branch drives this GPU: keep it from untrusted images, or replace it.")
     else:
+        own = (
+            " Debian's own packages may be of another branch: NVIDIA's CUDA repository has it."
+            if facts.platform.os_id == "debian"
+            else ""
+        )
         cure = Cure(
             "SHOWN",
-            f"Move to branch {target.branch} ({target.type}, maintained until {target.eol}), then reboot.",
+            f"Move to branch {target.branch} ({target.type}, maintained until {target.eol}), then reboot.{own}",
             (*advice.install_driver(facts, target.branch, open_module=_open(facts)), "sudo reboot"),
             f"Containers built for an old driver go on working; CUDA programs see a newer driver. {advice.REBOOT_RISK}",
         )

@@ -1,16 +1,19 @@
 """libnvidia-container does not know cgroup v2, and this host runs cgroup v2.
 
-Before 1.8.0 the hook could open the device cgroup of version 1 only. Distributions have booted version 2 since about 2021 (Debian 11, Ubuntu
-21.10, Fedora 31, Arch), and there every GPU container fails with "nvidia-container-cli: container error: cgroup subsystem devices not
-found". A distribution's own build of a newer library fails in the same way if its helper, libnvidia-container-go.so.1, is left out.
+Before 1.8.0 the hook could open the device cgroup of version 1 only. Distributions have booted version 2
+since about 2021 (Debian 11, Ubuntu 21.10, Fedora 31, Arch), and there every GPU container fails with
+"nvidia-container-cli: container error: cgroup subsystem devices not found". A distribution's own build of a
+newer library fails in the same way if its helper, libnvidia-container-go.so.1, is left out.
 
-How it is told from its look-alikes: the library is old, or its helper is not beside it. With `toolkit/rootless-needs-no-cgroups` the words
-name bpf_prog_query or devices.allow, and the library is a newer one. With no-cgroups = true the hook does not look for the cgroup
-at all: then this is a warning, since only containers that are given the nodes by --device work.
+How it is told from its look-alikes: the library is old, or its helper is not beside it. With
+`toolkit/rootless-needs-no-cgroups` the words name bpf_prog_query or devices.allow, and the library is a newer
+one. With no-cgroups = true the hook does not look for the cgroup at all: then this is a warning, since only
+containers that are given the nodes by --device work.
 
-Cure: upgrade to 1.8.0 or newer, best to the newest, from NVIDIA's repository. The two work-arounds of old guides are worse:
-`systemd.unified_cgroup_hierarchy=0` works up to systemd 255 only (256 and 257 refuse or ignore it and boot 30 seconds slower, 258 has no
-cgroup v1 at all), and no-cgroups = true takes the GPU from every rootful container without --device.
+Cure: upgrade to 1.8.0 or newer, best to the newest, from NVIDIA's repository. The two work-arounds of old
+guides are worse: `systemd.unified_cgroup_hierarchy=0` works up to systemd 255 only (256 and 257 refuse or
+ignore it and boot 30 seconds slower, 258 has no cgroup v1 at all), and no-cgroups = true takes the GPU from
+every rootful container without --device.
 
 Sources: libnvidia-container release notes of 1.8.0; nvidia-docker issue 1447; systemd NEWS 256 to 258.
 """

@@ -1,17 +1,21 @@
 """config.toml names an ldconfig that is not there, or one that the toolkit does not accept.
 
-After it has put the driver's libraries into a container, the hook runs the host's ldconfig there. The key `ldconfig` says which: "@" means
-a path of the host. Ubuntu's real program is /sbin/ldconfig.real (its /sbin/ldconfig is a shell script around it), elsewhere it is
-/sbin/ldconfig, so a config.toml copied from another distribution fails: "ldcache error: open failed: /sbin/ldconfig.real: no such file or
-directory", or "process /sbin/ldconfig failed with error code: 127" where the script is run in an image that has no ldconfig.real.
+After it has put the driver's libraries into a container, the hook runs the host's ldconfig there. The key
+`ldconfig` says which: "@" means a path of the host. Ubuntu's real program is /sbin/ldconfig.real (its
+/sbin/ldconfig is a shell script around it), elsewhere it is /sbin/ldconfig, so a config.toml copied from
+another distribution fails: "ldcache error: open failed: /sbin/ldconfig.real: no such file or directory", or
+"process /sbin/ldconfig failed with error code: 127" where the script is run in an image that has no
+ldconfig.real.
 
-How it is told from its look-alikes: with `toolkit/ldconfig-hook-failed-legacy` the path is right and ldconfig itself fails (error code 1).
-From 1.15 on the toolkit tries the path with and without ".real" by itself; from 1.17.3 on it refuses one without "@" unless
-features.allow-ldconfig-from-container is set. The key has no effect where no container goes through the hook.
+How it is told from its look-alikes: with `toolkit/ldconfig-hook-failed-legacy` the path is right and ldconfig
+itself fails (error code 1). From 1.15 on the toolkit tries the path with and without ".real" by itself; from
+1.17.3 on it refuses one without "@" unless features.allow-ldconfig-from-container is set. The key has no
+effect where no container goes through the hook.
 
 Cure: name this host's ldconfig, with the "@". No restart is needed; containers must be started anew.
 
-Sources: NVIDIA container toolkit release notes of 1.15.0-rc.1 and 1.17.3; nvidia-docker issue 587; libc-bin of Ubuntu.
+Sources: NVIDIA container toolkit release notes of 1.15.0-rc.1 and 1.17.3; nvidia-docker issue 587; libc-bin
+of Ubuntu.
 """
 
 from __future__ import annotations
@@ -53,32 +57,35 @@ def check(facts: Facts) -> Iterator[Finding]:
     if not told.startswith("@"):
         if version >= _HOST_ONLY and toolkit.setting("features", "allow-ldconfig-from-container") is not True:
             text = f"Toolkit {toolkit.version} refuses an ldconfig path without @ in front, so no GPU container starts."
-            yield _finding(facts, told, "from 1.17.3 on the path must start with @", text)
+            why = Evidence(Where(toolkit.version_source), f"toolkit {toolkit.version}; from 1.17.3 on the path must start with @")
+            yield _finding(facts, told, why, text)
     elif not there or (version < _TRIES_BOTH and path not in there):
         text = f"The hook is told to run {path}, which this host does not have, so every GPU container fails (ldcache error)."
-        yield _finding(facts, told, f"{path}: absent", text)
+        yield _finding(facts, told, Evidence(Where(path), "absent"), text)
     elif version < _TRIES_BOTH and f"{plain}.real" in there:
         text = (
             f"{path} is a script around {plain}.real on this host, so containers of images without {plain}.real fail "
             "(ldcache error, code 127)."
         )
-        found = _finding(facts, told, f"{plain}.real is there: {path} is only a script around it", text)
-        yield found._replace(severity="warning", breaks=())
+        why = Evidence(Where(f"{plain}.real"), f"is there: {path} is only a script around it")
+        yield _finding(facts, told, why, text)._replace(severity="warning", breaks=())
 
 
-def _finding(facts: Facts, told: str, why: str, text: str) -> Finding:
+def _finding(facts: Facts, told: str, why: Evidence, text: str) -> Finding:
     toolkit = facts.toolkit
     right = next((f"@{path}" for path in ("/sbin/ldconfig.real", "/sbin/ldconfig") if facts.host.exists(path)), None)
-    summary = "Name this host's ldconfig, then start the containers anew."
-    commands = (advice.set_toolkit_config(facts, _TABLE, _KEY, right or '"@PATH"'),)
-    if right is None:
-        summary = "Name the ldconfig of this host's C library with @ in front (on NixOS: glibc's bin output), then start the containers anew."
+    if right is not None:
+        summary = "Name this host's ldconfig, then start the containers anew."
+        commands = (advice.set_toolkit_config(facts, _TABLE, _KEY, right),)
+    else:
+        summary = "Name the ldconfig of this host's C library with @ in front, then start the containers anew."
+        commands = (f"sudoedit {toolkit.config_path}",)
     return Finding(
         "config.toml names a wrong ldconfig",
         text,
         (
             Evidence(Where(toolkit.config_path, toolkit.line(_TABLE, _KEY)), f'ldconfig = "{told}"'),
-            Evidence(Where("this host"), why),
+            why,
         ),
         Cure("SAFE", summary, commands, "None."),
     )

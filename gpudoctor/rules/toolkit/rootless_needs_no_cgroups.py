@@ -1,18 +1,20 @@
 """Docker is rootless, and the toolkit's hook is told to open the device cgroup, which only root may.
 
-Each container with --gpus then fails: "nvidia-container-cli: mount error: failed to add device rules: ... bpf_prog_query(BPF_CGROUP_DEVICE)
-failed: operation not permitted", or on cgroup v1 "open failed: /sys/fs/cgroup/devices/user.slice/devices.allow: permission denied".
+Each container with --gpus then fails: "nvidia-container-cli: mount error: failed to add device rules: ...
+bpf_prog_query(BPF_CGROUP_DEVICE) failed: operation not permitted", or on cgroup v1 "open failed:
+/sys/fs/cgroup/devices/user.slice/devices.allow: permission denied".
 
-How it is told from its look-alikes: the daemon runs as an ordinary user. The same words inside an LXC guest are
-`lxc/lxc-needs-no-cgroups`; a rootful daemon with no-cgroups = true is the opposite fault (`toolkit/no-cgroups-true-rootful`). Where
-the rootless daemon takes CDI names and a spec is there, a GPU can be had all the same and only --gpus is lost: that is a hint, unless
-a container is seen that asks by --gpus.
+How it is told from its look-alikes: the daemon runs as an ordinary user. The same words inside an LXC guest
+are `lxc/lxc-needs-no-cgroups`; a rootful daemon with no-cgroups = true is the opposite fault
+(`toolkit/no-cgroups-true-rootful`). Where the rootless daemon takes CDI names and a spec is there, a GPU can
+be had all the same and only --gpus is lost: that is a hint, unless a container is seen that asks by --gpus.
 
-Cure: no-cgroups = true in config.toml, as NVIDIA's guide for rootless Docker has it. The file is one for the whole host: a rootful
-Docker beside it would lose its GPU, and there CDI (--device nvidia.com/gpu=all) is the way for the rootless one.
+Cure: no-cgroups = true in config.toml, as NVIDIA's guide for rootless Docker has it. The file is one for the
+whole host: a rootful Docker beside it would lose its GPU, and there CDI (--device nvidia.com/gpu=all) is the
+way for the rootless one.
 
-Sources: NVIDIA container toolkit installation guide (rootless mode); moby issue 38729; nvidia-docker issue 1155; nvidia-container-toolkit
-issue 139.
+Sources: NVIDIA container toolkit installation guide (rootless mode); moby issue 38729; nvidia-docker issue
+1155; nvidia-container-toolkit issue 139.
 """
 
 from __future__ import annotations

@@ -1,19 +1,21 @@
 """Docker is told of an NVIDIA runtime whose program is not installed.
 
-daemon.json (or dockerd's command line) registers a runtime by the path of its program, and nothing checks it until a container asks for
-it: "fork/exec /usr/bin/nvidia-container-runtime: no such file or directory", or "exec: "nvidia-container-runtime": executable file not found
-in $PATH". It comes of packages that were removed or renamed (nvidia-docker2, nvidia-container-runtime) while daemon.json stayed. Where
-the runtime is the default one, no container starts any more, not even one without a GPU. In legacy mode the runtime needs
+daemon.json (or dockerd's command line) registers a runtime by the path of its program, and nothing checks it
+until a container asks for it: "fork/exec /usr/bin/nvidia-container-runtime: no such file or directory", or
+"exec: "nvidia-container-runtime": executable file not found in $PATH". It comes of packages that were removed
+or renamed (nvidia-docker2, nvidia-container-runtime) while daemon.json stayed. Where the runtime is the
+default one, no container starts any more, not even one without a GPU. In legacy mode the runtime needs
 nvidia-container-runtime-hook as well, which a half-removed toolkit lacks.
 
-How it is told from its look-alikes: with `docker/default-runtime-nvidia-without-gpu` the program is there and the GPU is gone. If nothing
-of the toolkit is there, `toolkit/toolkit-not-installed` is the cause and this follows from it. A runtime that is registered nowhere is
-`docker/runtime-not-registered`.
+How it is told from its look-alikes: with `docker/default-runtime-nvidia-without-gpu` the program is there and
+the GPU is gone. If nothing of the toolkit is there, `toolkit/toolkit-not-installed` is the cause and this
+follows from it. A runtime that is registered nowhere is `docker/runtime-not-registered`.
 
-Cure: install the toolkit again, or register the path where the program now is, or, on a machine without a GPU, take the entry out of
-daemon.json. Docker has to be restarted.
+Cure: install the toolkit again, or register the path where the program now is, or, on a machine without a
+GPU, take the entry out of daemon.json. Docker has to be restarted.
 
-Sources: nvidia-docker issues 686, 875, 1190, 1337; dockerd reference (runtimes); NVIDIA container toolkit source (runtime modes).
+Sources: nvidia-docker issues 686, 875, 1190, 1337; dockerd reference (runtimes); NVIDIA container toolkit
+source (runtime modes).
 """
 
 from __future__ import annotations
@@ -88,7 +90,9 @@ def _finding(facts: Facts, missing: list[_Entry]) -> Finding:
     names = {each.name for each in missing}
     default = docker.default_runtime in names
     users = [container.name for container in docker.known_containers if container.runtime in names]
-    hurts = "every container fails to start, also one without a GPU" if default else f"containers with --runtime={entry.name} fail"
+    hurts = (
+        "every container fails to start, also one without a GPU" if default else f"containers with --runtime={entry.name} fail"
+    )
     lost = default or bool(users) or toolkit.gpus_path == "none"
     evidence = [Evidence(each.where, f"runtime {each.name}: {each.program}") for each in missing]
     if entry.program.startswith("/"):
@@ -97,7 +101,9 @@ def _finding(facts: Facts, missing: list[_Entry]) -> Finding:
         evidence.append(Evidence(Where("dockerd's PATH"), f"no {entry.program} in {':'.join(docker.path)}"))
     if default:
         place = docker.config.line("default-runtime")
-        evidence.append(Evidence(Where(docker.config.path, place) if place else Where("docker info"), f"default runtime {entry.name}"))
+        evidence.append(
+            Evidence(Where(docker.config.path, place) if place else Where("docker info"), f"default runtime {entry.name}")
+        )
     if users:
         evidence.append(Evidence(Where("containers"), f"made with this runtime: {', '.join(sorted(users))}"))
     return Finding(

@@ -1,0 +1,128 @@
+"""A CDI spec names files or devices that are not there any more, or those of another driver.
+
+A spec is a list made once: each library with the driver's version in its name, each device node, the MIG instances of
+that day. After a driver upgrade, a GPU swapped, DRM nodes numbered anew or MIG instances made anew, the list is wrong, and the
+runtime says "error stat'ing file /lib/x86_64-linux-gnu/libEGL_nvidia.so.535.161.07: No such file or directory" or "failed to stat
+CDI host device "/dev/dri/renderD129"". Where the old files are still there, the container gets libraries that the loaded module
+refuses.
+
+How it is told from its look-alikes: each path of the spec is looked up on the host. Two files that define the same device are
+`cdi/cdi-conflict`; a spec without /dev/nvidia-uvm is `cdi/cdi-spec-missing-uvm`, one with the wrong major is
+`cdi/cdi-stale-uvm-major`. Where module and libraries of the host itself differ, the spec can only be right for one of them: that is
+`host/driver-library-mismatch`, and comes first. Nodes that nothing has made since boot are `host/uvm-device-missing`.
+
+Cure: write the spec anew. From toolkit 1.18 on nvidia-cdi-refresh does so at boot and after upgrades, into /var/run/cdi; a file made by
+hand in /etc/cdi only gets old and should be set aside. Containers must be started anew; nothing else is touched.
+
+Sources: Igalia/webkit-container-sdk#23; podman#23935; NVIDIA/nvidia-container-toolkit#885; moby#51942, #52704;
+NVIDIA container toolkit guide, "Support for CDI".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpudoctor.host import NoAnswer
+from gpudoctor.model import Evidence, Finding, Rule, Where
+from gpudoctor.rules.cdi import _specs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpudoctor.facts import Facts
+    from gpudoctor.facts.cdi import SpecFile
+
+_MADE_ON_DEMAND = ("/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+_CAPS = "/dev/nvidia-caps/nvidia-cap"
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find specs in force that do not fit the host of today."""
+    for spec in _specs.judged(facts):
+        gone, lacking = _gone(facts, spec), _lacking(facts, spec)
+        if not gone and not lacking:
+            continue
+        severity = _specs.severity(facts, spec)
+        if gone:
+            text = f"{spec.path} was written for an earlier state of this host, so containers that get their GPU by it fail to start or fail in CUDA."
+        else:
+            text = f"{spec.path} was written before all of today's GPUs or MIG instances were there: containers cannot get these."
+            severity = "warning" if severity == "error" else severity
+        yield Finding(
+            "a CDI spec is out of date",
+            text,
+            (*gone, *lacking, _specs.reader(facts)),
+            _specs.write_anew(facts, spec),
+            severity=severity,
+        )
+
+
+def _gone(facts: Facts, spec: SpecFile) -> list[Evidence]:
+    """Return what the spec names that is not there: files, nodes, another driver's version, MIG instances."""
+    exists = facts.host.exists
+    # A node with its numbers in the spec is not looked up by the engine, one without is.
+    named = [node.host_path for node in spec.nodes if node.major is None and node.host_path not in _MADE_ON_DEMAND]
+    missing = [path for path in dict.fromkeys((*spec.mounts, *spec.hooks, *named)) if not exists(path)]
+    found = [Evidence(Where(spec.path, spec.line(path)), f"names {path}, which does not exist") for path in missing[:2]]
+    if len(missing) > len(found):
+        rest = len(missing) - len(found)
+        found.append(Evidence(Where(spec.path), f"{rest} more path{'s' if rest > 1 else ''} that do{'' if rest > 1 else 'es'} not exist"))
+    loaded = facts.driver.version
+    if spec.driver is not None and loaded is not None and spec.driver[0] not in {loaded, facts.driver.library_version}:
+        version, path = spec.driver
+        found.append(Evidence(Where(spec.path, spec.line(path)), f"is of driver {version}; {facts.driver.version_source} says {loaded}"))
+    return found + _gone_mig(facts, spec)
+
+
+def _gone_mig(facts: Facts, spec: SpecFile) -> list[Evidence]:
+    """Return the MIG instances that the spec names and the driver does not have."""
+    found = []
+    today = facts.gpus.mig_minors if any(node.path.startswith(_CAPS) for node in spec.nodes) else {}
+    for device in spec.devices:
+        minors = [node.path.removeprefix(_CAPS) for node in device.nodes if node.path.startswith(_CAPS)]
+        # Not "all": an instance that one of the others lacks is lacking there too.
+        if device.name != "all" and any(minor.isdigit() and int(minor) not in today for minor in minors):
+            found.append(device.name)
+    uuids = [device.name for device in spec.devices if device.name.startswith("MIG-")]
+    if uuids and not found:
+        smi = _smi(facts)
+        found = [name for name in uuids if smi and name not in smi]
+    if not found:
+        return []
+    return [Evidence(Where(spec.path, spec.line(found[0])), f"MIG device {_specs.shortened(found)}: no such instance today")]
+
+
+def _smi(facts: Facts) -> str | None:
+    """Return nvidia-smi's list, None where it cannot be had: the minors of the instances have been compared already."""
+    try:
+        return facts.driver.smi
+    except NoAnswer:
+        return None
+
+
+def _lacking(facts: Facts, spec: SpecFile) -> list[Evidence]:
+    """Return the GPUs and MIG instances of today that the spec does not know."""
+    paths = {node.host_path for node in spec.nodes}
+    found = []
+    if any(path.removeprefix("/dev/nvidia").isdigit() for path in paths):
+        there = [(f"/dev/nvidia{gpu.minor}", gpu.path) for gpu in facts.gpus.taken]
+        # A guest that was given some of its host's GPUs sees the others in /proc, but has no nodes for them.
+        unknown = [(node, path) for node, path in there if node not in paths and node in facts.devices.nodes]
+        found += [Evidence(Where(path), f"is {node}, which {spec.path} does not name") for node, path in unknown[:1]]
+    minors = facts.gpus.mig_minors if facts.platform.container is None else {}
+    unnamed = [name for minor, name in minors.items() if f"{_CAPS}{minor}" not in paths]
+    if unnamed:
+        found.append(Evidence(Where("/proc/driver/nvidia/capabilities"), f"MIG instance {_specs.shortened(unnamed)}: not in {spec.path}"))
+    return found
+
+
+RULE = Rule(
+    "cdi/cdi-spec-stale",
+    30,
+    "error",
+    "a CDI spec is out of date",
+    check,
+    breaks=("cdi",),
+    needs=("gpu", "module", "driver", "libraries"),
+    follows=("cdi/config-mode-cdi-breaks-generate",),
+)

@@ -1,0 +1,74 @@
+"""The CDI spec gives /dev/nvidia-uvm a device major that the kernel has given to something else.
+
+The majors of nvidia-uvm and nvidia-caps are dynamic: the kernel picks a free number when the module loads, and another boot may pick
+another one. A spec that records the number and outlives the boot makes a node in the container that leads to
+another driver or to none. cuInit returns 999 there, while nvidia-smi works, because the GPU's own nodes have the fixed major 195.
+
+How it is told from its look-alikes: the node stands in the spec, with a number that differs from /proc/devices. Where it
+is not named at all it is `cdi/cdi-spec-missing-uvm`; a spec without numbers leaves them to the engine and is right.
+
+Cure: write the spec anew, and let nvidia-cdi-refresh do so at each boot (toolkit 1.18) in place of a file in /etc/cdi. Containers must be
+started anew.
+
+Sources: NVIDIA/nvidia-container-toolkit#1934; container-device-interface source (numbers in the spec are not checked against the host).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpudoctor.model import Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules.cdi import _specs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpudoctor.facts import Facts
+
+_NAMES = (("/dev/nvidia-uvm", "nvidia-uvm"), ("/dev/nvidia-uvm-tools", "nvidia-uvm"), ("/dev/nvidia-caps/", "nvidia-caps"))
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find specs in force whose dynamic majors are not those of /proc/devices."""
+    if facts.platform.wsl or facts.platform.jetson:
+        raise NotApplicable("WSL2 and Jetson have no nvidia-uvm.")
+    specs = _specs.judged(facts)
+    numbered = [(spec, node) for spec in specs for node in spec.nodes if node.major is not None]
+    if not numbered:
+        return
+    majors = facts.devices.majors
+    told: set[str] = set()
+    for spec, node in numbered:
+        driver = next((name for path, name in _NAMES if node.path == path or (path[-1] == "/" and node.path.startswith(path))), "")
+        major = majors.get(driver)
+        if major is None or node.major == major or spec.path in told:
+            continue
+        told.add(spec.path)
+        yield Finding(
+            "the CDI spec has an old device major",
+            f"{spec.path} makes {node.path} with major {node.major}, but {driver} has major {major} since this boot: "
+            "CUDA fails in the container (cuInit returns 999), and nvidia-smi works.",
+            (
+                Evidence(Where(spec.path, node.line), f"{node.path} with major: {node.major}"),
+                Evidence(Where("/proc/devices", _line(facts, driver)), f"{major} {driver}"),
+                _specs.reader(facts),
+            ),
+            _specs.write_anew(facts, spec),
+            severity=_specs.severity(facts, spec),
+        )
+
+
+def _line(facts: Facts, driver: str) -> int | None:
+    lines = (facts.host.text("/proc/devices") or "").split("\n")
+    return next((number for number, line in enumerate(lines, 1) if line.split()[1:] == [driver]), None)
+
+
+RULE = Rule(
+    "cdi/cdi-stale-uvm-major",
+    86,
+    "error",
+    "the CDI spec has an old device major",
+    check,
+    breaks=("cdi",),
+    needs=("gpu", "module", "driver"),
+)

@@ -1,0 +1,149 @@
+"""No CDI spec defines the device that is asked for.
+
+`--device nvidia.com/gpu=all`, and from Docker 29.2 `--gpus all` too, look the name up in the spec files of a few folders. Where no
+readable file has it, podman and Docker say "unresolvable CDI devices nvidia.com/gpu=all", and Docker's --gpus "failed to discover GPU
+vendor from CDI: no known GPU vendor found".
+
+How it is told from its look-alikes: the folders that this engine searches hold no spec for nvidia.com/gpu, or not this name.
+A spec that is there but dropped is another finding: `cdi/cdi-spec-invalid`, `cdi/cdi-spec-version-too-new`, `cdi/cdi-conflict`. An engine
+without CDI takes the name for a path ("not an absolute path", "no such file or directory"): `cdi/engine-too-old-for-cdi`. On a host
+whose --gpus goes through the hook no spec is needed, and none is missed.
+
+Cure: have the spec written: by nvidia-cdi-refresh (toolkit 1.18), which does so at each boot, else by nvidia-ctk cdi generate. A spec that
+only root may read needs `chmod a+r` for a rootless engine. It adds a file and touches nothing else.
+
+Sources: moby daemon/cdi.go; NVIDIA/nvidia-container-toolkit#146; NixOS/nixpkgs#420638; NVIDIA container toolkit guide, "Support for CDI".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpudoctor.facts.cdi import GPU, REFRESH, REFRESH_ENV
+from gpudoctor.host import Denied
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice
+from gpudoctor.rules.cdi import _specs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpudoctor.facts import Facts
+    from gpudoctor.facts.cdi import Reader, SpecFile
+
+_OCI_HOOKS = ("/usr/share/containers/oci/hooks.d/oci-nvidia-hook.json", "/etc/containers/oci/hooks.d/oci-nvidia-hook.json")
+_OTHERS = 0o004
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find engines that depend on a spec and have none, specs that a rootless engine may not read, and names that no spec has."""
+    cdi = facts.cdi
+    if not cdi.readers:
+        raise NotApplicable("No engine on this host reads CDI specs.")
+    if not facts.gpus.present:
+        raise NotApplicable("There is no NVIDIA GPU on this host.")
+    yield from _unknown_names(facts)
+    for reader in cdi.readers:
+        seen = cdi.seen_by(reader)
+        specs = [each for each in seen if each in cdi.gpu_specs]
+        if specs:
+            yield from _unreadable(facts, reader, specs)
+            continue
+        if not reader.sole or any(each.malformed is not None and each.for_nvidia for each in seen):
+            continue
+        refused = next((each for each in seen if each.refused), None)
+        if refused is not None:
+            raise Denied(refused.path, refused.refused)
+        if reader.name != "podman" or not any(facts.host.lstat(path) is not None for path in _OCI_HOOKS):
+            yield _none(facts, reader)
+
+
+def _none(facts: Facts, reader: Reader) -> Finding:
+    """Return the finding for an engine in whose folders there is no spec at all."""
+    cdi = facts.cdi
+    elsewhere = next((each.path for each in cdi.gpu_specs), None)
+    also = f"; {elsewhere} is in a folder that it does not search" if elsewhere is not None else ""
+    evidence = [Evidence(Where(", ".join(reader.folders)), f"no spec for {GPU}, and {reader.name} looks here{also}")]
+    podman = reader.name == "podman"
+    if facts.toolkit.ctk is None:
+        evidence.append(Evidence(Where("nvidia-ctk"), "not installed: nothing on this host can write a spec"))
+        commands = advice.install_toolkit(facts)
+        write = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+        return Finding(
+            "no CDI spec for the GPU",
+            f"There is no CDI spec, so {reader.name} cannot give a GPU to a container.",
+            tuple(evidence),
+            Cure("SHOWN", "Install NVIDIA's container toolkit, which writes the spec.", (*commands[:-1], write), "None."),
+            # A podman that came with a desktop is no sign that anybody wants a GPU in it.
+            severity="hint" if podman else "error",
+        )
+    if cdi.refresh_unit is not None:
+        evidence.append(Evidence(Where(cdi.refresh_unit), f"should write {cdi.refresh_output}; systemd calls it {facts.services.active(REFRESH)}"))
+    return Finding(
+        "no CDI spec for the GPU",
+        f"No CDI spec defines {GPU}, so {reader.name} cannot give a GPU to a container (unresolvable CDI devices, no known GPU vendor found).",
+        tuple(evidence),
+        _write(facts, reader),
+    )
+
+
+def _write(facts: Facts, reader: Reader) -> Cure:
+    cdi = facts.cdi
+    output = cdi.refresh_output if cdi.refresh_unit is not None else "/etc/cdi/nvidia.yaml"
+    searched = output.rpartition("/")[0] in reader.folders
+    if cdi.refresh_unit is not None and searched:
+        return Cure("DISRUPTIVE", "Have nvidia-cdi-refresh write the spec now.", (f"sudo systemctl enable {REFRESH}", f"sudo systemctl restart {REFRESH}"), "None.")
+    path = output if searched else f"{reader.folders[-1]}/nvidia.yaml"
+    commands = (f"sudo mkdir -p {path.rpartition('/')[0]}", f"sudo nvidia-ctk cdi generate --output={path}")
+    again = f" Give nvidia-cdi-refresh the same path in {REFRESH_ENV}." if cdi.refresh_unit is not None else " Do so again after each driver upgrade."
+    return Cure("SAFE", f"Write a spec where {reader.name} looks.{again}", commands, "None.")
+
+
+def _unreadable(facts: Facts, reader: Reader, specs: list[SpecFile]) -> Iterator[Finding]:
+    """Yield the finding for specs that only root may read, where the engine is not root."""
+    closed = [each for each in specs if not each.mode & _OTHERS]
+    if len(closed) < len(specs) or (reader.name != "podman" and facts.docker.kind != "rootless"):
+        return
+    path = closed[0].path
+    who = "rootless podman" if reader.name == "podman" else "rootless Docker"
+    yield Finding(
+        f"{who} may not read the CDI spec",
+        f"Only root may read {path}, so the devices in it are unresolvable for {who}.",
+        (Evidence(Where(path), f"mode {closed[0].mode:04o}"), _specs.reader(facts)),
+        Cure("SAFE", "Let everybody read it: it holds no secret.", (f"sudo chmod a+r {path}",), "None."),
+        severity="warning" if reader.name == "podman" else "error",
+    )
+
+
+def _unknown_names(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding for a container of Docker's that asks for a GPU by a name that no spec has."""
+    cdi = facts.cdi
+    if not cdi.in_force or not any(each.name.startswith("docker") for each in cdi.readers):
+        return
+    for container in facts.docker.known_containers:
+        for name in container.device_ids:
+            if not name.startswith(f"{GPU}=") or name in cdi.devices or name in cdi.clashes:
+                continue
+            known = _specs.shortened([each.partition("=")[2] for each in cdi.devices if each.startswith(f"{GPU}=")])
+            yield Finding(
+                f"container {container.name} asks for a device that no CDI spec has",
+                f"Container {container.name} asks for {name}, which no CDI spec defines: it cannot start (unresolvable CDI devices).",
+                (
+                    Evidence(Where(container.path), f"asks for {name}"),
+                    Evidence(Where(cdi.in_force[0].path), f"defines {known}"),
+                ),
+                Cure("SHOWN", "Recreate the container with a name that is defined.", ("nvidia-ctk cdi list",), "The container is recreated."),
+                breaks=(),
+            )
+
+
+RULE = Rule(
+    "cdi/cdi-unresolvable",
+    56,
+    "error",
+    "no CDI spec for the GPU",
+    check,
+    breaks=("cdi",),
+    needs=("gpu", "module", "driver", "libraries"),
+    follows=("cdi/config-mode-cdi-breaks-generate", "cdi/cdi-refresh-before-driver"),
+)
