@@ -41,4 +41,4 @@ def test_snapshot_redacted_saved_and_read_again_says_the_same(path, tmp_path):
     uuids = [line.rpartition("GPU-")[2].strip() for line in path.read_text(errors="replace").split("\n") if "GPU UUID" in line]
     everything = repr(answers)
     for uuid in uuids:
-        assert uuid[:8] == "00000000" or uuid not in everything
+        assert uuid[:8] in {"00000000", "????????"} or uuid not in everything

@@ -237,7 +237,7 @@ class Driver(Area):
             name = package.partition(" ")[0]
             if "-open" in name:
                 return "open", self.facts.packages.source, package
-            if name.startswith(("nvidia-dkms-", "nvidia-kernel-dkms", "kmod-nvidia-latest-dkms")):
+            if name.startswith(("nvidia-dkms-", "linux-modules-nvidia-", "nvidia-kernel-dkms", "kmod-nvidia-latest-dkms")):
                 return "proprietary", self.facts.packages.source, package
         if missed is not None:
             raise missed

@@ -49,7 +49,9 @@ def reader(facts: Facts) -> Evidence:
     readers = facts.cdi.readers
     if not readers:
         return Evidence(Where("readers"), "no engine on this host reads CDI specs today")
-    return Evidence(Where("readers"), "; ".join(f"{each.name}{'' if each.sole else ' (not the only way here)'}" for each in readers))
+    return Evidence(
+        Where("readers"), "; ".join(f"{each.name}{'' if each.sole else ' (not the only way here)'}" for each in readers)
+    )
 
 
 def shortened(words: list[str]) -> str:

@@ -1,14 +1,15 @@
 """Two CDI specs define the same device.
 
-In one folder both files have equal priority: the CDI library says `conflicting device "nvidia.com/gpu=0" (specs ..., ...)` in a log that
-nobody reads, and the name vanishes, even where another folder has it as well. Across folders the later one wins without a word:
-/var/run/cdi over /etc/cdi. So after an upgrade to toolkit 1.18 the hand-made /etc/cdi/nvidia.yaml of old has no effect, and whoever
-edits it is puzzled.
+In one folder both files have equal priority: the CDI library says `conflicting device "nvidia.com/gpu=0" (specs
+..., ...)` in a log that nobody reads, and the name vanishes, even where another folder has it as well. Across
+folders the later one wins without a word: /var/run/cdi over /etc/cdi. So after an upgrade to toolkit 1.18 the
+hand-made /etc/cdi/nvidia.yaml of old has no effect, and whoever edits it is puzzled.
 
-How it is told from its look-alikes: the device names of all specs are compared, folder by folder; /var/run and /run are one folder.
-One file that is out of date is `cdi/cdi-spec-stale`.
+How it is told from its look-alikes: the device names of all specs are compared, folder by folder; /var/run and /run
+are one folder. One file that is out of date is `cdi/cdi-spec-stale`.
 
-Cure: set the hand-made file aside. Device names that only this file has (others than 0, 1 ... and all) are then gone.
+Cure: set the hand-made file aside. Device names that only this file has (others than 0, 1 ... and all) are then
+gone.
 
 Sources: container-device-interface source (pkg/cdi/cache.go).
 """
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 def check(facts: Facts) -> Iterator[Finding]:
     """Find GPU specs that share device names."""
     cdi = facts.cdi
-    if len(cdi.gpu_specs) < 2:  # noqa: PLR2004 - it takes two
+    if len(cdi.gpu_specs) < 2:
         raise NotApplicable("There are not two CDI specs for nvidia.com/gpu on this host.")
     names = [name for name in cdi.clashes if name.startswith(f"{GPU}=")]
     if names:
@@ -66,7 +67,9 @@ def _where(spec: SpecFile, name: str) -> Evidence:
     bare = name.partition("=")[2]
     lines = spec.data.decode("utf-8", "replace").split("\n")
     quoted = {bare, f'"{bare}"', f"'{bare}'"}
-    line = next((number for number, text in enumerate(lines, 1) if "name" in text and text.partition(":")[2].strip(" ,") in quoted), None)
+    line = next(
+        (number for number, text in enumerate(lines, 1) if "name" in text and text.partition(":")[2].strip(" ,") in quoted), None
+    )
     return Evidence(Where(spec.path, line), f"defines {name}")
 
 

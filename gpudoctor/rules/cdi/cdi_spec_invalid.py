@@ -1,15 +1,15 @@
 """A CDI spec does not parse or breaks the format's rules, and engines drop the whole file.
 
-The CDI library reads each *.yaml and *.json in /etc/cdi and /var/run/cdi. One wrong indent, a device name that it does not allow, a
-device that stands twice: and none of the file's devices exist any more. Docker writes a line to its log, podman not even that; what one
-sees is "unresolvable CDI devices nvidia.com/gpu=all".
+The CDI library reads each *.yaml and *.json in /etc/cdi and /var/run/cdi. One wrong indent, a device name that it
+does not allow, a device that stands twice: and none of the file's devices exist any more. Docker writes a line to
+its log, podman not even that; what one sees is "unresolvable CDI devices nvidia.com/gpu=all".
 
-How it is told from its look-alikes: the file is read here as the library reads it, and the line that it refuses is named. A file
-that is right but in a newer version of the format than the engine knows is `cdi/cdi-spec-version-too-new`; a file that is right and names
-what is not there any more is `cdi/cdi-spec-stale`.
+How it is told from its look-alikes: the file is read here as the library reads it, and the line that it refuses is
+named. A file that is right but in a newer version of the format than the engine knows is
+`cdi/cdi-spec-version-too-new`; a file that is right and names what is not there any more is `cdi/cdi-spec-stale`.
 
-Cure: write NVIDIA's spec anew (nvidia-ctk never writes a wrong one, so someone edited it or a write was cut off). Another vendor's spec is
-theirs to mend; it does no harm to the others.
+Cure: write NVIDIA's spec anew (nvidia-ctk never writes a wrong one, so someone edited it or a write was cut off).
+Another vendor's spec is theirs to mend; it does no harm to the others.
 
 Sources: container-device-interface source (cache.go, spec.go, device.go, container-edits.go); CDI SPEC.md.
 """
@@ -45,7 +45,10 @@ def check(facts: Facts) -> Iterator[Finding]:
             (Evidence(Where(spec.path, wrong.line or None), f"{column}{wrong.reason}"), _specs.reader(facts)),
             _specs.write_anew(facts, spec)
             if spec.for_nvidia
-            else Cure("SHOWN", f"It is not NVIDIA's: mend line {wrong.line or 1} of {spec.path}, or have its vendor's tool write it anew."),
+            else Cure(
+                "SHOWN",
+                f"It is not NVIDIA's: mend line {wrong.line or 1} of {spec.path}, or have its vendor's tool write it anew.",
+            ),
             severity="warning" if severity == "error" and served else severity,
             breaks=("cdi",) if spec.for_nvidia and not served else (),
         )

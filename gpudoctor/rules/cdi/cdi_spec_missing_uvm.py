@@ -1,16 +1,17 @@
 """The CDI spec lacks /dev/nvidia-uvm, so CUDA fails in every container that gets its GPU by it.
 
-The spec lists the device nodes that were there when it was written. At boot /dev/nvidia-uvm often comes later than the
-others, because nothing asks for it before the first CUDA program; a spec written in between lacks it for good. nvidia-smi needs only
-/dev/nvidiactl and /dev/nvidia0 and works in the container, while cuInit returns 999 (CUDA_ERROR_UNKNOWN). From Docker 29.2 on plain
-`--gpus all` goes through the spec as well.
+The spec lists the device nodes that were there when it was written. At boot /dev/nvidia-uvm often comes later than
+the others, because nothing asks for it before the first CUDA program; a spec written in between lacks it for good.
+nvidia-smi needs only /dev/nvidiactl and /dev/nvidia0 and works in the container, while cuInit returns 999
+(CUDA_ERROR_UNKNOWN). From Docker 29.2 on plain `--gpus all` goes through the spec as well.
 
 How it is told from its look-alikes: the node does not stand in the spec at all; with the wrong major it is
-`cdi/cdi-stale-uvm-major`. Where the host has no /dev/nvidia-uvm either and nothing will make it, `host/uvm-device-missing` is found
-beside this. Where CUDA fails on the host too, it is `host/uvm-broken-after-suspend` or `host/uvm-hmm-cuinit-3` (error 3).
+`cdi/cdi-stale-uvm-major`. Where the host has no /dev/nvidia-uvm either and nothing will make it,
+`host/uvm-device-missing` is found beside this. Where CUDA fails on the host too, it is
+`host/uvm-broken-after-suspend` or `host/uvm-hmm-cuinit-3` (error 3).
 
-Cure: make the nodes, write the spec anew, start the containers anew. Until then `--device /dev/nvidia-uvm
---device /dev/nvidia-uvm-tools` beside `--gpus` helps a container. Nothing that runs is touched.
+Cure: make the nodes, write the spec anew, start the containers anew. Until then `--device /dev/nvidia-uvm --device
+/dev/nvidia-uvm-tools` beside `--gpus` helps a container. Nothing that runs is touched.
 
 Sources: NVIDIA/nvidia-container-toolkit#1967, #1246, #1979, #1982 (mended after 1.20.0); moby#50228.
 """
@@ -46,7 +47,10 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"{spec.path} was written before {_NODE} was there: nvidia-smi works in a container, and CUDA fails (cuInit returns 999).",
             (
                 Evidence(Where(spec.path, spec.line("deviceNodes")), f"names {_specs.shortened(sorted(paths))}, not {_NODE}"),
-                Evidence(Where(_NODE), f"there ({there.numbers})" if there is not None else "absent: the host has not made it since boot"),
+                Evidence(
+                    Where(_NODE),
+                    f"there ({there.numbers})" if there is not None else "absent: the host has not made it since boot",
+                ),
                 _specs.reader(facts),
             ),
             Cure(

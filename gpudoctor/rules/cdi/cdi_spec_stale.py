@@ -1,18 +1,20 @@
 """A CDI spec names files or devices that are not there any more, or those of another driver.
 
-A spec is a list made once: each library with the driver's version in its name, each device node, the MIG instances of
-that day. After a driver upgrade, a GPU swapped, DRM nodes numbered anew or MIG instances made anew, the list is wrong, and the
-runtime says "error stat'ing file /lib/x86_64-linux-gnu/libEGL_nvidia.so.535.161.07: No such file or directory" or "failed to stat
-CDI host device "/dev/dri/renderD129"". Where the old files are still there, the container gets libraries that the loaded module
-refuses.
+A spec is a list made once: each library with the driver's version in its name, each device node, the MIG instances
+of that day. After a driver upgrade, a GPU swapped, DRM nodes numbered anew or MIG instances made anew, the list is
+wrong, and the runtime says "error stat'ing file /lib/x86_64-linux-gnu/libEGL_nvidia.so.535.161.07: No such file or
+directory" or "failed to stat CDI host device "/dev/dri/renderD129"". Where the old files are still there, the
+container gets libraries that the loaded module refuses.
 
-How it is told from its look-alikes: each path of the spec is looked up on the host. Two files that define the same device are
-`cdi/cdi-conflict`; a spec without /dev/nvidia-uvm is `cdi/cdi-spec-missing-uvm`, one with the wrong major is
-`cdi/cdi-stale-uvm-major`. Where module and libraries of the host itself differ, the spec can only be right for one of them: that is
-`host/driver-library-mismatch`, and comes first. Nodes that nothing has made since boot are `host/uvm-device-missing`.
+How it is told from its look-alikes: each path of the spec is looked up on the host. Two files that define the same
+device are `cdi/cdi-conflict`; a spec without /dev/nvidia-uvm is `cdi/cdi-spec-missing-uvm`, one with the wrong
+major is `cdi/cdi-stale-uvm-major`. Where module and libraries of the host itself differ, the spec can only be right
+for one of them: that is `host/driver-library-mismatch`, and comes first. Nodes that nothing has made since boot are
+`host/uvm-device-missing`.
 
-Cure: write the spec anew. From toolkit 1.18 on nvidia-cdi-refresh does so at boot and after upgrades, into /var/run/cdi; a file made by
-hand in /etc/cdi only gets old and should be set aside. Containers must be started anew; nothing else is touched.
+Cure: write the spec anew. From toolkit 1.18 on nvidia-cdi-refresh does so at boot and after upgrades, into
+/var/run/cdi; a file made by hand in /etc/cdi only gets old and should be set aside. Containers must be started
+anew; nothing else is touched.
 
 Sources: Igalia/webkit-container-sdk#23; podman#23935; NVIDIA/nvidia-container-toolkit#885; moby#51942, #52704;
 NVIDIA container toolkit guide, "Support for CDI".
@@ -66,11 +68,15 @@ def _gone(facts: Facts, spec: SpecFile) -> list[Evidence]:
     found = [Evidence(Where(spec.path, spec.line(path)), f"names {path}, which does not exist") for path in missing[:2]]
     if len(missing) > len(found):
         rest = len(missing) - len(found)
-        found.append(Evidence(Where(spec.path), f"{rest} more path{'s' if rest > 1 else ''} that do{'' if rest > 1 else 'es'} not exist"))
+        found.append(
+            Evidence(Where(spec.path), f"{rest} more path{'s' if rest > 1 else ''} that do{'' if rest > 1 else 'es'} not exist")
+        )
     loaded = facts.driver.version
     if spec.driver is not None and loaded is not None and spec.driver[0] not in {loaded, facts.driver.library_version}:
         version, path = spec.driver
-        found.append(Evidence(Where(spec.path, spec.line(path)), f"is of driver {version}; {facts.driver.version_source} says {loaded}"))
+        found.append(
+            Evidence(Where(spec.path, spec.line(path)), f"is of driver {version}; {facts.driver.version_source} says {loaded}")
+        )
     return found + _gone_mig(facts, spec)
 
 
@@ -112,7 +118,9 @@ def _lacking(facts: Facts, spec: SpecFile) -> list[Evidence]:
     minors = facts.gpus.mig_minors if facts.platform.container is None else {}
     unnamed = [name for minor, name in minors.items() if f"{_CAPS}{minor}" not in paths]
     if unnamed:
-        found.append(Evidence(Where("/proc/driver/nvidia/capabilities"), f"MIG instance {_specs.shortened(unnamed)}: not in {spec.path}"))
+        found.append(
+            Evidence(Where("/proc/driver/nvidia/capabilities"), f"MIG instance {_specs.shortened(unnamed)}: not in {spec.path}")
+        )
     return found
 
 

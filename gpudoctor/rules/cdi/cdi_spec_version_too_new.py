@@ -1,17 +1,19 @@
 """The CDI spec is written in a newer version of the format than the engine reads, so the engine drops the whole file.
 
-Toolkit 1.19.1 writes cdiVersion 0.7.0 where it can (it gives device nodes their groups). podman before 5.1 and Docker before 26.1 know at
-most 0.6.0 and skip such a file without a word; the names in it are then "unresolvable CDI devices nvidia.com/gpu=0".
+Toolkit 1.19.1 writes cdiVersion 0.7.0 where it can (it gives device nodes their groups). podman before 5.1 and
+Docker before 26.1 know at most 0.6.0 and skip such a file without a word; the names in it are then "unresolvable
+CDI devices nvidia.com/gpu=0".
 
-How it is told from its look-alikes: the file is there, readable and right, only its cdiVersion is above what this engine reads. Where no
-file defines the name it is `cdi/cdi-unresolvable`; where the file itself is wrong, `cdi/cdi-spec-invalid`.
+How it is told from its look-alikes: the file is there, readable and right, only its cdiVersion is above what this
+engine reads. Where no file defines the name it is `cdi/cdi-unresolvable`; where the file itself is wrong,
+`cdi/cdi-spec-invalid`.
 
-Cure: have the spec written in the older format, by leaving the groups out; also in nvidia-cdi-refresh's environment file, or the next
-boot writes the new format again. Programs in the container that do not run as root may lose a group they need for /dev/dri. A newer
-engine is the lasting cure.
+Cure: have the spec written in the older format, by leaving the groups out; also in nvidia-cdi-refresh's environment
+file, or the next boot writes the new format again. Programs in the container that do not run as root may lose a
+group they need for /dev/dri. A newer engine is the lasting cure.
 
-Sources: NVIDIA container toolkit release notes 1.19.1 (known issues: docker 26.1, podman 5.1, containerd 1.7.16, cri-o 1.30);
-NVIDIA/nvidia-container-toolkit#1940, #1853; moby vendor.mod.
+Sources: NVIDIA container toolkit release notes 1.19.1 (known issues: docker 26.1, podman 5.1, containerd 1.7.16,
+cri-o 1.30); NVIDIA/nvidia-container-toolkit#1940, #1853; moby vendor.mod.
 """
 
 from __future__ import annotations
@@ -74,7 +76,10 @@ def _finding(facts: Facts, spec: SpecFile, *, docker: bool, limit: tuple[int, ..
     version = spec.spec.version if spec.spec is not None else ""
     refreshed = facts.cdi.refreshed(spec.path)
     write = f"sudo nvidia-ctk cdi generate --feature-flag {_FLAG} --output={spec.path}"
-    keep = (f"echo NVIDIA_CTK_CDI_GENERATE_FEATURE_FLAGS={_FLAG} | sudo tee -a {REFRESH_ENV}", f"sudo systemctl restart {REFRESH}")
+    keep = (
+        f"echo NVIDIA_CTK_CDI_GENERATE_FEATURE_FLAGS={_FLAG} | sudo tee -a {REFRESH_ENV}",
+        f"sudo systemctl restart {REFRESH}",
+    )
     return Finding(
         f"the CDI spec is too new for {engine}",
         f"{engine} does not know version {version} of the CDI format and drops {spec.path} whole: the devices in it are unresolvable.",

@@ -1,16 +1,19 @@
 """The CDI spec gives /dev/nvidia-uvm a device major that the kernel has given to something else.
 
-The majors of nvidia-uvm and nvidia-caps are dynamic: the kernel picks a free number when the module loads, and another boot may pick
-another one. A spec that records the number and outlives the boot makes a node in the container that leads to
-another driver or to none. cuInit returns 999 there, while nvidia-smi works, because the GPU's own nodes have the fixed major 195.
+The majors of nvidia-uvm and nvidia-caps are dynamic: the kernel picks a free number when the module loads, and
+another boot may pick another one. A spec that records the number and outlives the boot makes a node in the
+container that leads to another driver or to none. cuInit returns 999 there, while nvidia-smi works, because the
+GPU's own nodes have the fixed major 195.
 
-How it is told from its look-alikes: the node stands in the spec, with a number that differs from /proc/devices. Where it
-is not named at all it is `cdi/cdi-spec-missing-uvm`; a spec without numbers leaves them to the engine and is right.
+How it is told from its look-alikes: the node stands in the spec, with a number that differs from /proc/devices.
+Where it is not named at all it is `cdi/cdi-spec-missing-uvm`; a spec without numbers leaves them to the engine and
+is right.
 
-Cure: write the spec anew, and let nvidia-cdi-refresh do so at each boot (toolkit 1.18) in place of a file in /etc/cdi. Containers must be
-started anew.
+Cure: write the spec anew, and let nvidia-cdi-refresh do so at each boot (toolkit 1.18) in place of a file in
+/etc/cdi. Containers must be started anew.
 
-Sources: NVIDIA/nvidia-container-toolkit#1934; container-device-interface source (numbers in the spec are not checked against the host).
+Sources: NVIDIA/nvidia-container-toolkit#1934; container-device-interface source (numbers in the spec are not
+checked against the host).
 """
 
 from __future__ import annotations
@@ -39,7 +42,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     majors = facts.devices.majors
     told: set[str] = set()
     for spec, node in numbered:
-        driver = next((name for path, name in _NAMES if node.path == path or (path[-1] == "/" and node.path.startswith(path))), "")
+        driver = next(
+            (name for path, name in _NAMES if node.path == path or (path[-1] == "/" and node.path.startswith(path))), ""
+        )
         major = majors.get(driver)
         if major is None or node.major == major or spec.path in told:
             continue

@@ -1,18 +1,21 @@
 """No CDI spec defines the device that is asked for.
 
-`--device nvidia.com/gpu=all`, and from Docker 29.2 `--gpus all` too, look the name up in the spec files of a few folders. Where no
-readable file has it, podman and Docker say "unresolvable CDI devices nvidia.com/gpu=all", and Docker's --gpus "failed to discover GPU
-vendor from CDI: no known GPU vendor found".
+`--device nvidia.com/gpu=all`, and from Docker 29.2 `--gpus all` too, look the name up in the spec files of a few
+folders. Where no readable file has it, podman and Docker say "unresolvable CDI devices nvidia.com/gpu=all", and
+Docker's --gpus "failed to discover GPU vendor from CDI: no known GPU vendor found".
 
-How it is told from its look-alikes: the folders that this engine searches hold no spec for nvidia.com/gpu, or not this name.
-A spec that is there but dropped is another finding: `cdi/cdi-spec-invalid`, `cdi/cdi-spec-version-too-new`, `cdi/cdi-conflict`. An engine
-without CDI takes the name for a path ("not an absolute path", "no such file or directory"): `cdi/engine-too-old-for-cdi`. On a host
-whose --gpus goes through the hook no spec is needed, and none is missed.
+How it is told from its look-alikes: the folders that this engine searches hold no spec for nvidia.com/gpu, or not
+this name. A spec that is there but dropped is another finding: `cdi/cdi-spec-invalid`,
+`cdi/cdi-spec-version-too-new`, `cdi/cdi-conflict`. An engine without CDI takes the name for a path ("not an
+absolute path", "no such file or directory"): `cdi/engine-too-old-for-cdi`. On a host whose --gpus goes through the
+hook no spec is needed, and none is missed.
 
-Cure: have the spec written: by nvidia-cdi-refresh (toolkit 1.18), which does so at each boot, else by nvidia-ctk cdi generate. A spec that
-only root may read needs `chmod a+r` for a rootless engine. It adds a file and touches nothing else.
+Cure: have the spec written: by nvidia-cdi-refresh (toolkit 1.18), which does so at each boot, else by nvidia-ctk
+cdi generate. A spec that only root may read needs `chmod a+r` for a rootless engine. It adds a file and touches
+nothing else.
 
-Sources: moby daemon/cdi.go; NVIDIA/nvidia-container-toolkit#146; NixOS/nixpkgs#420638; NVIDIA container toolkit guide, "Support for CDI".
+Sources: moby daemon/cdi.go; NVIDIA/nvidia-container-toolkit#146; NixOS/nixpkgs#420638; NVIDIA container toolkit
+guide, "Support for CDI".
 """
 
 from __future__ import annotations
@@ -78,7 +81,11 @@ def _none(facts: Facts, reader: Reader) -> Finding:
             severity="hint" if podman else "error",
         )
     if cdi.refresh_unit is not None:
-        evidence.append(Evidence(Where(cdi.refresh_unit), f"should write {cdi.refresh_output}; systemd calls it {facts.services.active(REFRESH)}"))
+        evidence.append(
+            Evidence(
+                Where(cdi.refresh_unit), f"should write {cdi.refresh_output}; systemd calls it {facts.services.active(REFRESH)}"
+            )
+        )
     return Finding(
         "no CDI spec for the GPU",
         f"No CDI spec defines {GPU}, so {reader.name} cannot give a GPU to a container (unresolvable CDI devices, no known GPU vendor found).",
@@ -92,10 +99,19 @@ def _write(facts: Facts, reader: Reader) -> Cure:
     output = cdi.refresh_output if cdi.refresh_unit is not None else "/etc/cdi/nvidia.yaml"
     searched = output.rpartition("/")[0] in reader.folders
     if cdi.refresh_unit is not None and searched:
-        return Cure("DISRUPTIVE", "Have nvidia-cdi-refresh write the spec now.", (f"sudo systemctl enable {REFRESH}", f"sudo systemctl restart {REFRESH}"), "None.")
+        return Cure(
+            "DISRUPTIVE",
+            "Have nvidia-cdi-refresh write the spec now.",
+            (f"sudo systemctl enable {REFRESH}", f"sudo systemctl restart {REFRESH}"),
+            "None.",
+        )
     path = output if searched else f"{reader.folders[-1]}/nvidia.yaml"
     commands = (f"sudo mkdir -p {path.rpartition('/')[0]}", f"sudo nvidia-ctk cdi generate --output={path}")
-    again = f" Give nvidia-cdi-refresh the same path in {REFRESH_ENV}." if cdi.refresh_unit is not None else " Do so again after each driver upgrade."
+    again = (
+        f" Give nvidia-cdi-refresh the same path in {REFRESH_ENV}."
+        if cdi.refresh_unit is not None
+        else " Do so again after each driver upgrade."
+    )
     return Cure("SAFE", f"Write a spec where {reader.name} looks.{again}", commands, "None.")
 
 
@@ -132,7 +148,12 @@ def _unknown_names(facts: Facts) -> Iterator[Finding]:
                     Evidence(Where(container.path), f"asks for {name}"),
                     Evidence(Where(cdi.in_force[0].path), f"defines {known}"),
                 ),
-                Cure("SHOWN", "Recreate the container with a name that is defined.", ("nvidia-ctk cdi list",), "The container is recreated."),
+                Cure(
+                    "SHOWN",
+                    "Recreate the container with a name that is defined.",
+                    ("nvidia-ctk cdi list",),
+                    "The container is recreated.",
+                ),
                 breaks=(),
             )
 

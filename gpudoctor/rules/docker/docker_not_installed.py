@@ -4,8 +4,8 @@ Driver and toolkit may be perfect; nothing is there that could start a container
 command says "Cannot connect to the Docker daemon".
 
 How it is told from its look-alikes: an engine that is there and stopped is `docker/docker-not-running`; a client that is told to talk
-to another machine is `docker/docker-elsewhere`; with podman, or on a Kubernetes node whose containers are containerd's or CRI-O's,
-Docker is not needed and nothing is found.
+to another machine is `docker/docker-elsewhere`; with podman, on a Kubernetes node (containerd, CRI-O) and on a host of LXC guests Docker
+is not needed and nothing is found.
 
 Cure: install Docker Engine as this distribution does it (or podman, which takes GPUs by CDI). We only show the commands.
 
@@ -39,6 +39,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     other = next((path for path in _ORCHESTRATORS if facts.host.lstat(path) is not None), None)
     if other is not None:
         raise NotApplicable(f"The containers of this host are not Docker's ({other}).")
+    if facts.lxc.hosts_guests:
+        raise NotApplicable("This machine runs guests of LXC; the engine is in them.")
+    if facts.wsl.version == 1:
+        raise NotApplicable("On WSL 1 no container engine can run.")
     if facts.platform.container is not None and not facts.platform.lxc:
         raise NotApplicable(f"This is a container itself ({facts.platform.container}), not a host of containers.")
     client = facts.host.lstat("/usr/bin/docker") is not None

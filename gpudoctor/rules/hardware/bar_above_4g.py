@@ -76,7 +76,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         Cure(
             "SHOWN",
             _VIRTUAL if virtual else _FIRMWARE,
-            risk=f"{advice.REBOOT_RISK} Note the old settings: with Above 4G Decoding on, some old boot disks do not start.",
+            risk="Everything in the virtual machine stops."
+            if virtual
+            else f"{advice.REBOOT_RISK} Note the old settings: with Above 4G Decoding on, some old boot disks do not start.",
         ),
         severity="error" if len(found) == len(gpus) else "warning",
     )
@@ -84,7 +86,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _coherent(facts: Facts, gpu: Function) -> bool:
     """Say whether this is a Grace machine's GPU, whose memory the processor reaches without a window."""
-    return facts.platform.machine == "aarch64" and gpu.chip is not None and gpu.chip.open_module == "only"
+    return gpu.chip is not None and gpu.chip.open_module == "only" and facts.platform.machine == "aarch64"
 
 
 def _unmapped(facts: Facts, gpu: Function) -> Evidence | None:

@@ -39,7 +39,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     if facts.driver.installed:
         return
     gpu = facts.gpus.functions[0]
-    branch = gpu.chip.last_branch if gpu.chip is not None and gpu.chip.last_branch is not None else 580
+    first = (gpu.chip.first_branch if gpu.chip is not None else None) or 0
+    branch = gpu.chip.last_branch if gpu.chip is not None and gpu.chip.last_branch is not None else max(580, first)
     open_module = not (gpu.architecture and tables.older(gpu.architecture, "Turing"))
     yield Finding(
         "no NVIDIA driver is installed",
@@ -52,8 +53,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         ),
         Cure(
             "SHOWN",
-            f"Install a driver (branch {branch}{' or newer' if branch == 580 and open_module else ''}), then reboot.",
-            (*advice.install_driver(facts, branch, open_module=open_module), "sudo reboot"),
+            f"Install a driver (branch {branch}{' or newer' if branch >= 580 and open_module else ''}), then reboot.",
+            (*advice.install_driver(facts, branch, open_module=open_module, oldest=first), "sudo reboot"),
             "A kernel module is added; with Secure Boot on, its signing key must be enrolled at the console.",
         ),
     )

@@ -71,7 +71,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "the NVIDIA module is not loaded",
         "The driver is installed for this kernel, but its module is not loaded"
-        + (", because this host is told not to load it" if kept else "; nothing read here says why")
+        + (", because this host is told not to load it" if kept else ", and no module option or kernel argument keeps it out")
         + ": no container gets a GPU.",
         tuple(evidence),
         _cure(facts, line, argument),

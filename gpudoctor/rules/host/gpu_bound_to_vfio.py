@@ -56,7 +56,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         text,
         tuple(evidence),
         Cure(
-            "DISRUPTIVE",
+            "SHOWN",
             f"Nothing to do if that is meant. Otherwise: {how}, write the initramfs anew, and reboot; "
             "or run the containers in the virtual machine that has the GPU.",
             (advice.rebuild_initramfs(facts), "sudo reboot"),

@@ -56,7 +56,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "the driver is older than the GPU",
         f"{cards.named(new)}: driver {version} does not know this GPU"
-        + (f"; the oldest branch known to list it is {needed}." if needed else "."),
+        + (f"; as far as our lists go, it takes branch {needed} or newer." if needed else "."),
         (*cards.evidence(new), Evidence(Where(path), f"driver {version}"), *cards.logged(facts, _WORDS)),
         Cure(
             "SHOWN",

@@ -42,7 +42,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     if not facts.platform.hypervisor:
         raise NotApplicable("The processor does not say that a hypervisor runs this machine.")
-    if facts.driver.smi is not None and all(gpu.uuid and gpu.uuid in facts.driver.smi for gpu in facts.gpus.taken):
+    taken = [gpu for gpu in facts.gpus.taken if gpu.address in {each.address for each in geforce}]
+    listed = facts.driver.smi or ""
+    if taken and all(gpu.uuid and gpu.uuid in listed for gpu in taken):
         return
     path, version = facts.driver.branch_source
     yield Finding(
