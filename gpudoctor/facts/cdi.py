@@ -14,16 +14,22 @@ REFRESH_ENV = "/etc/nvidia-container-toolkit/nvidia-cdi-refresh.env"
 FOLDERS = ("/etc/cdi", "/var/run/cdi")
 """Where every engine looks unless it is told otherwise; the later folder has priority."""
 GPU = "nvidia.com/gpu"
+_OLDEST_DRIVER = 100
 PODMAN_SINCE = (4, 1)
 """The first podman that takes CDI names."""
 
 
 class Reader(NamedTuple):
-    """Something on this host that gives GPUs by the specs, and where it looks; ``sole``: it has no other way to give one."""
+    """Something on this host that gives GPUs by the specs, and where it looks.
+
+    ``sole``: where a spec has the name, it is what counts, and nothing else is tried. ``falls_back``: where no spec has the name,
+    Docker's --gpus turns to the legacy hook (moby pull request 50228: the first way that makes no error is taken).
+    """
 
     name: str
     folders: tuple[str, ...]
     sole: bool
+    falls_back: bool = False
 
 
 class SpecFile(NamedTuple):
@@ -76,7 +82,8 @@ class SpecFile(NamedTuple):
         """The driver version that the file names of libcuda or libnvidia-ml tell, and that path; None where none does."""
         for path in self.mounts:
             name, sign, version = path.rpartition("/")[2].partition(".so.")
-            if sign and name in {"libcuda", "libnvidia-ml"} and len(tables.version(version)) > 1:
+            # Tegra and WSL have a libcuda.so.1.1, which tells no version of a driver.
+            if sign and name in {"libcuda", "libnvidia-ml"} and tables.version(version)[:1] > (_OLDEST_DRIVER,):
                 return version, path
         return None
 
@@ -122,7 +129,7 @@ class Cdi(Area):
         found = []
         if docker.installed and docker.kind not in {"snap", "desktop"}:
             if toolkit.gpus_path == "cdi":
-                found.append(Reader("docker run --gpus", docker.cdi_dirs, sole=True))
+                found.append(Reader("docker run --gpus", docker.cdi_dirs, sole=True, falls_back=toolkit.hook is not None))
             elif docker.cdi_enabled:
                 found.append(Reader("docker run --device", docker.cdi_dirs, sole=False))
             if not (found and found[0].sole) and toolkit.runtime_path == "cdi":

@@ -207,6 +207,19 @@ def _dnf_stream(facts: Facts, stream: str) -> tuple[str, ...]:
     return ("sudo dnf module reset -y nvidia-driver", f"sudo dnf module enable -y nvidia-driver:{stream}")
 
 
+def reinstall(facts: Facts, *packages: str) -> str:
+    """Return the command that puts back the files of packages that are installed."""
+    names = " ".join(packages)
+    family = facts.platform.family
+    if family == "debian":
+        return f"sudo apt-get install --reinstall -y {names}"
+    if family == "rhel":
+        return f"sudo dnf reinstall -y {names}"
+    if family == "suse":
+        return f"sudo zypper install --force {names}"
+    return install(facts, *packages)
+
+
 def set_toolkit_config(facts: Facts, table: str, key: str, value: str) -> str:
     """Return the command that sets one key of the toolkit's config.toml; ``table`` is empty for the top."""
     toolkit = facts.toolkit
@@ -230,20 +243,21 @@ def remove_kernel_argument(facts: Facts, argument: str) -> tuple[str, ...]:
     """Return the commands that take ``name=value`` from the kernel arguments of the next boot, whatever decides them here."""
     boot, kernel = facts.boot, facts.platform.kernel
     loader = boot.loader
+    pattern = argument.replace(".", "\\.")
     if loader == "grub":
         holding = [path for path, data in boot.grub_files if argument.encode() in data]
         if not holding:
             return (update_grub(facts),)
-        pattern = argument.replace(".", "\\.")
         return (f"sudo sed -i 's/ *{pattern}//g' {' '.join(holding)}", update_grub(facts))
-    if loader == "systemd-boot":
+    if loader == "systemd-boot" and facts.host.exists("/etc/kernel/cmdline"):
         again = "add-all" if (facts.platform.systemd_version or 0) >= _ADD_ALL else f"add {kernel} /boot/vmlinuz-{kernel}"
-        return (f"sudo sed -i 's/ *{argument}//g' /etc/kernel/cmdline", f"sudo kernel-install {again}")
+        return (f"sudo sed -i 's/ *{pattern}//g' /etc/kernel/cmdline", f"sudo kernel-install {again}")
     return {
         "bls": (f'sudo grubby --update-kernel=ALL --remove-args="{argument}"',),
         "rpm-ostree": (f"sudo rpm-ostree kargs --delete-if-present={argument}",),
         "kernelstub": (f'sudo kernelstub -d "{argument}"',),
         "extlinux": (f"sudoedit /boot/extlinux/extlinux.conf  # take {argument} out of the APPEND line",),
+        "systemd-boot": (f"sudoedit /boot/loader/entries/*.conf  # take {argument} out of the options line",),
         "raspberry-pi": (f"sudoedit /boot/firmware/cmdline.txt  # take {argument} out of its one line",),
     }.get(loader, (f"take {argument} out of the kernel arguments in the boot loader's configuration",))
 

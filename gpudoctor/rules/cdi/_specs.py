@@ -35,22 +35,25 @@ def judged(facts: Facts) -> tuple[SpecFile, ...]:
     raise NotApplicable("No CDI spec for nvidia.com/gpu is in force on this host.")
 
 
-def severity(facts: Facts, spec: SpecFile | None = None) -> Severity:
-    """Return how bad a fault in the specs is here; a hint where another file defines ``nvidia.com/gpu=all``, as most people ask."""
+def severity(facts: Facts, spec: SpecFile | None = None, *, resolves: bool = True) -> Severity:
+    """Return how bad a fault in a spec is here; ``resolves`` is False where it makes engines not find the names at all.
+
+    A hint where another file defines ``nvidia.com/gpu=all``, as most people ask.
+    """
     winner = facts.cdi.devices.get(f"{GPU}=all")
     readers = facts.cdi.readers
     if not readers or (spec is not None and winner is not None and winner is not spec):
         return "hint"
-    return "error" if any(reader.sole for reader in readers) else "warning"
+    return "error" if any(each.sole and (resolves or not each.falls_back) for each in readers) else "warning"
 
 
 def reader(facts: Facts) -> Evidence:
     """Return who reads the specs here."""
     readers = facts.cdi.readers
     if not readers:
-        return Evidence(Where("readers"), "no engine on this host reads CDI specs today")
+        return Evidence(Where("read by"), "no engine on this host, as it is set up today")
     return Evidence(
-        Where("readers"), "; ".join(f"{each.name}{'' if each.sole else ' (not the only way here)'}" for each in readers)
+        Where("read by"), "; ".join(f"{each.name}{'' if each.sole else ' (not the only way here)'}" for each in readers)
     )
 
 

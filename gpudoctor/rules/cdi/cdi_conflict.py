@@ -44,7 +44,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"{' and '.join(each.path for each in files)} both define {_specs.shortened(names)}: engines then know none of these names.",
             (*(_where(each, names[0]) for each in files), _specs.reader(facts)),
             _aside(aside),
-            severity=_specs.severity(facts),
+            severity=_specs.severity(facts, resolves=False),
         )
         return
     shadowed = [(each, cdi.devices[f"{GPU}={device.name}"]) for each in cdi.gpu_specs for device in each.devices]

@@ -71,7 +71,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             (f"sudo systemctl reset-failed {REFRESH}", f"sudo systemctl restart {REFRESH}"),
             "None.",
         ),
-        severity="hint" if cdi.in_force else _specs.severity(facts),
+        severity="hint" if cdi.in_force else _specs.severity(facts, resolves=False),
         breaks=() if cdi.in_force else ("cdi",),
     )
 

@@ -37,7 +37,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         wrong = spec.malformed
         if wrong is None:
             continue
-        severity = _specs.severity(facts) if spec.for_nvidia else "hint"
+        severity = _specs.severity(facts, resolves=False) if spec.for_nvidia else "hint"
         column = f"column {wrong.column}: " if wrong.column else ""
         yield Finding(
             "a CDI spec is not valid",

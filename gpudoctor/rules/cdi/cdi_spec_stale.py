@@ -41,43 +41,54 @@ _CAPS = "/dev/nvidia-caps/nvidia-cap"
 def check(facts: Facts) -> Iterator[Finding]:
     """Find specs in force that do not fit the host of today."""
     for spec in _specs.judged(facts):
-        gone, lacking = _gone(facts, spec), _lacking(facts, spec)
-        if not gone and not lacking:
+        files, nodes = _missing_files(facts, spec), _missing_nodes(facts, spec)
+        other, lacking = [*_other_driver(facts, spec), *_gone_mig(facts, spec)], _lacking(facts, spec)
+        if not (files or nodes or other or lacking):
             continue
-        severity = _specs.severity(facts, spec)
-        if gone:
-            text = f"{spec.path} was written for an earlier state of this host, so containers that get their GPU by it fail to start or fail in CUDA."
+        # Docker's --gpus notices a device node that is gone, and falls back; of a file that is gone only runc learns, too late.
+        severity = _specs.severity(facts, spec, resolves=bool(files or other))
+        if files or nodes or other:
+            text = (
+                "was written for an earlier state of this host: containers that get their GPU by it fail to start, or CUDA fails."
+            )
         else:
-            text = f"{spec.path} was written before all of today's GPUs or MIG instances were there: containers cannot get these."
+            text = "was written before all of today's GPUs or MIG instances were there: containers cannot get these."
             severity = "warning" if severity == "error" else severity
         yield Finding(
             "a CDI spec is out of date",
-            text,
-            (*gone, *lacking, _specs.reader(facts)),
+            f"{spec.path} {text}",
+            (*_paths(spec, files + nodes), *other, *lacking, _specs.reader(facts)),
             _specs.write_anew(facts, spec),
             severity=severity,
         )
 
 
-def _gone(facts: Facts, spec: SpecFile) -> list[Evidence]:
-    """Return what the spec names that is not there: files, nodes, another driver's version, MIG instances."""
-    exists = facts.host.exists
-    # A node with its numbers in the spec is not looked up by the engine, one without is.
-    named = [node.host_path for node in spec.nodes if node.major is None and node.host_path not in _MADE_ON_DEMAND]
-    missing = [path for path in dict.fromkeys((*spec.mounts, *spec.hooks, *named)) if not exists(path)]
+def _missing_files(facts: Facts, spec: SpecFile) -> list[str]:
+    """Return the files that the spec mounts or runs and that do not exist."""
+    return [path for path in dict.fromkeys((*spec.mounts, *spec.hooks)) if not facts.host.exists(path)]
+
+
+def _missing_nodes(facts: Facts, spec: SpecFile) -> list[str]:
+    """Return the device nodes that the engine looks up and does not find: one with its numbers in the spec is not looked up."""
+    named = (node.host_path for node in spec.nodes if node.major is None and node.host_path not in _MADE_ON_DEMAND)
+    return [path for path in dict.fromkeys(named) if not facts.host.exists(path)]
+
+
+def _paths(spec: SpecFile, missing: list[str]) -> list[Evidence]:
     found = [Evidence(Where(spec.path, spec.line(path)), f"names {path}, which does not exist") for path in missing[:2]]
-    if len(missing) > len(found):
-        rest = len(missing) - len(found)
-        found.append(
-            Evidence(Where(spec.path), f"{rest} more path{'s' if rest > 1 else ''} that do{'' if rest > 1 else 'es'} not exist")
-        )
+    rest = len(missing) - len(found)
+    if rest:
+        found.append(Evidence(Where(spec.path), f"names {rest} more that {'do' if rest > 1 else 'does'} not exist"))
+    return found
+
+
+def _other_driver(facts: Facts, spec: SpecFile) -> list[Evidence]:
+    """Return what shows that the spec's libraries are neither the loaded module's nor the host's own."""
     loaded = facts.driver.version
-    if spec.driver is not None and loaded is not None and spec.driver[0] not in {loaded, facts.driver.library_version}:
-        version, path = spec.driver
-        found.append(
-            Evidence(Where(spec.path, spec.line(path)), f"is of driver {version}; {facts.driver.version_source} says {loaded}")
-        )
-    return found + _gone_mig(facts, spec)
+    if spec.driver is None or loaded is None or spec.driver[0] in {loaded, facts.driver.library_version}:
+        return []
+    version, path = spec.driver
+    return [Evidence(Where(spec.path, spec.line(path)), f"is of driver {version}; {facts.driver.version_source} says {loaded}")]
 
 
 def _gone_mig(facts: Facts, spec: SpecFile) -> list[Evidence]:

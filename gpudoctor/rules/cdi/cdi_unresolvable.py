@@ -1,21 +1,22 @@
 """No CDI spec defines the device that is asked for.
 
-`--device nvidia.com/gpu=all`, and from Docker 29.2 `--gpus all` too, look the name up in the spec files of a few
-folders. Where no readable file has it, podman and Docker say "unresolvable CDI devices nvidia.com/gpu=all", and
-Docker's --gpus "failed to discover GPU vendor from CDI: no known GPU vendor found".
+`--device nvidia.com/gpu=all` looks the name up in the spec files of a few folders. Where no readable file has it,
+podman and Docker say "unresolvable CDI devices nvidia.com/gpu=all". From 29.2 on Docker's --gpus asks for the same
+names; where they are not found it falls back to the legacy hook, if that is installed.
 
 How it is told from its look-alikes: the folders that this engine searches hold no spec for nvidia.com/gpu, or not
 this name. A spec that is there but dropped is another finding: `cdi/cdi-spec-invalid`,
 `cdi/cdi-spec-version-too-new`, `cdi/cdi-conflict`. An engine without CDI takes the name for a path ("not an
-absolute path", "no such file or directory"): `cdi/engine-too-old-for-cdi`. On a host whose --gpus goes through the
-hook no spec is needed, and none is missed.
+absolute path", "no such file or directory"): `cdi/engine-too-old-for-cdi`. Docker 29 with neither a spec nor the
+hook is `docker/docker29-no-cdi-gpu-vendor`. On a host whose --gpus goes through the hook no spec is needed, and
+none is missed.
 
 Cure: have the spec written: by nvidia-cdi-refresh (toolkit 1.18), which does so at each boot, else by nvidia-ctk
 cdi generate. A spec that only root may read needs `chmod a+r` for a rootless engine. It adds a file and touches
 nothing else.
 
-Sources: moby daemon/cdi.go; NVIDIA/nvidia-container-toolkit#146; NixOS/nixpkgs#420638; NVIDIA container toolkit
-guide, "Support for CDI".
+Sources: moby daemon/cdi.go and pull request 50228; NVIDIA/nvidia-container-toolkit#146; NixOS/nixpkgs#420638;
+NVIDIA container toolkit guide, "Support for CDI".
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("No engine on this host reads CDI specs.")
     if not facts.gpus.present:
         raise NotApplicable("There is no NVIDIA GPU on this host.")
+    if not (facts.gpus.taken or facts.platform.wsl or facts.platform.jetson):
+        raise NotApplicable("The driver has taken no GPU; a spec comes after that.")
     yield from _unknown_names(facts)
     for reader in cdi.readers:
         seen = cdi.seen_by(reader)
@@ -55,10 +58,17 @@ def check(facts: Facts) -> Iterator[Finding]:
         if not reader.sole or any(each.malformed is not None and each.for_nvidia for each in seen):
             continue
         refused = next((each for each in seen if each.refused), None)
-        if refused is not None:
+        if refused is not None and not reader.falls_back:
             raise Denied(refused.path, refused.refused)
-        if reader.name != "podman" or not any(facts.host.lstat(path) is not None for path in _OCI_HOOKS):
+        if refused is None and not _other_way(facts, reader):
             yield _none(facts, reader)
+
+
+def _other_way(facts: Facts, reader: Reader) -> bool:
+    """Say whether podman has its hook of old, or another rule speaks of Docker without spec and hook."""
+    if reader.name == "podman":
+        return any(facts.host.lstat(path) is not None for path in _OCI_HOOKS)
+    return reader.name == "docker run --gpus" and not reader.falls_back and not facts.cdi.gpu_specs
 
 
 def _none(facts: Facts, reader: Reader) -> Finding:
@@ -86,12 +96,12 @@ def _none(facts: Facts, reader: Reader) -> Finding:
                 Where(cdi.refresh_unit), f"should write {cdi.refresh_output}; systemd calls it {facts.services.active(REFRESH)}"
             )
         )
-    return Finding(
-        "no CDI spec for the GPU",
-        f"No CDI spec defines {GPU}, so {reader.name} cannot give a GPU to a container (unresolvable CDI devices, no known GPU vendor found).",
-        tuple(evidence),
-        _write(facts, reader),
-    )
+    if reader.falls_back:
+        evidence.append(Evidence(Where(facts.toolkit.hook or "hook"), "the legacy hook, which Docker's --gpus falls back to"))
+        text = f"No CDI spec defines {GPU}: --gpus falls back to the legacy hook, and --device {GPU}=all is refused (unresolvable CDI devices)."
+        return Finding("no CDI spec for the GPU", text, tuple(evidence), _write(facts, reader), severity="hint", breaks=())
+    text = f"No CDI spec defines {GPU}, so {reader.name} cannot give a GPU to a container (unresolvable CDI devices)."
+    return Finding("no CDI spec for the GPU", text, tuple(evidence), _write(facts, reader))
 
 
 def _write(facts: Facts, reader: Reader) -> Cure:

@@ -53,7 +53,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             (advice.set_toolkit_config(facts, _TABLE, "mode", "auto"), f"sudo systemctl restart {REFRESH}"),
             "With mode auto this toolkit makes a spec for each container by itself (jit-cdi).",
         ),
-        severity="warning" if cdi.in_force or not cdi.readers else _specs.severity(facts),
+        severity="warning" if cdi.in_force or not cdi.readers else _specs.severity(facts, resolves=False),
         breaks=() if cdi.in_force else ("cdi",),
     )
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.docker import ROOTFUL_JSON, SNAP_JSON
-from gpudoctor.host import NoAnswer
+from gpudoctor.host import Absent, NoAnswer
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules import advice
 from gpudoctor.rules.docker import _daemon
@@ -43,11 +43,11 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("Docker Desktop's daemon reads no file of this host.")
     if docker.has_nvidia_runtime:
         return
-    read = {docker.config_path_of(daemon) for daemon in docker.daemons} or {docker.config_path}
-    others = [path for path in (ROOTFUL_JSON, SNAP_JSON, SYNOLOGY_JSON) if path not in read]
+    read = {_real(facts, config.path) for _, config in docker.configs}
+    others = [ROOTFUL_JSON, SNAP_JSON, SYNOLOGY_JSON]
     if not _rootless_waits(facts):
-        others += [path for home in docker.homes if (path := f"{home}/.config/docker/daemon.json") not in read]
-    written = [config for path in others if (config := _registers(facts, path)) is not None]
+        others += [f"{home}/.config/docker/daemon.json" for home in docker.homes]
+    written = [config for path in others if _real(facts, path) not in read and (config := _registers(facts, path)) is not None]
     if not written:
         return
     daemon, path = docker.daemon, docker.config_path
@@ -69,6 +69,14 @@ def check(facts: Facts) -> Iterator[Finding]:
             "The snap's images and volumes are lost unless they are saved first (snap save docker)." if snap else advice.RESTART_RISK,
         ),
     )
+
+
+def _real(facts: Facts, path: str) -> str:
+    """Return the path with its links resolved: a snap's ``current`` is a link to a revision."""
+    try:
+        return facts.host.real(path)
+    except (Absent, NoAnswer):
+        return path
 
 
 def _registers(facts: Facts, path: str) -> ConfigFile | None:

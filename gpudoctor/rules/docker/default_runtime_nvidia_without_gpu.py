@@ -35,9 +35,10 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("There is no Docker on this host, or it is Docker Desktop's.")
     if facts.gpus.present:
         raise NotApplicable("This machine has an NVIDIA GPU.")
-    if docker.default_runtime != "nvidia":
+    written = docker.config.value.get("default-runtime") == "nvidia"
+    if not written and docker.default_runtime != "nvidia":
         return
-    line = docker.config.line("default-runtime")
+    line = docker.config.line("default-runtime") if written else None
     yield Finding(
         "the default runtime is nvidia, and there is no GPU",
         "Docker starts every container by the nvidia runtime, but this machine has no NVIDIA GPU: containers whose image asks for one "

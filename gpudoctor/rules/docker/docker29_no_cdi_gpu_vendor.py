@@ -7,7 +7,7 @@ is there, whose nvidia-cdi-hook needs a spec.
 
 How it is told from its look-alikes: on a machine without an NVIDIA GPU the same words only mean that `--gpus` has to go
 (`host/no-nvidia-gpu`); engines before 29.2 say "could not select device driver" instead (`toolkit/toolkit-not-installed`, which also
-explains this finding where no part of the toolkit is there).
+explains this finding where no part of the toolkit is there). Why a host with the toolkit has no spec is `cdi/cdi-unresolvable`'s affair.
 
 Cure: install the toolkit, and have it write a spec (from 1.18 on nvidia-cdi-refresh does so; else `nvidia-ctk cdi generate`).
 
@@ -76,6 +76,7 @@ RULE = Rule(
     "error",
     "Docker finds no GPU vendor in its CDI specs",
     check,
-    breaks=("cdi",),
+    breaks=("container",),
     needs=("gpu", "driver", "daemon", "toolkit"),
+    follows=("toolkit/toolkit-not-installed", "cdi/cdi-unresolvable"),
 )

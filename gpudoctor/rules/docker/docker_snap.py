@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.facts.docker import SNAP_JSON
 from gpudoctor.facts.toolkit import PACKAGES
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules.docker import _daemon
@@ -50,7 +49,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         evidence.append(Evidence(Where("/snap/docker/current"), f"revision {revision}; {_SERVES_GPU} is the first that serves the GPU"))
     elif not docker.has_nvidia_runtime:
         why = "it has not registered an nvidia runtime"
-        evidence.append(Evidence(Where(SNAP_JSON), "no runtimes.nvidia" if docker.config.data else "absent"))
+        evidence.append(Evidence(Where(docker.config_path), "no runtimes.nvidia" if docker.config.data else "absent"))
     elif docker.since("gpus-through-cdi") and beside is not None:
         why = "the toolkit of the host stands beside the snap's own"
         evidence.append(Evidence(Where(docker.version_source), f"Docker {docker.version}"))

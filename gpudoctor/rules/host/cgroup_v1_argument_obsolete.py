@@ -71,23 +71,30 @@ def check(facts: Facts) -> Iterator[Finding]:
         evidence.append(
             Evidence(Where(facts.packages.source), f"libnvidia-container {library}; cgroup v2 is served from 1.8.0 on")
         )
-    removed = coming is not None and not later
-    steps = () if removed else advice.remove_kernel_argument(facts, argument)
     yield Finding(
         "the kernel arguments ask for cgroup v1",
         _text(version, library, forced=bool(cmdline.values(args, _FORCE))),
         tuple(evidence),
-        Cure(
-            "DISRUPTIVE",
-            "Reboot: the argument is already taken out."
-            if removed
-            else f"Take {_ARGUMENT} out of the kernel arguments, then reboot.",
-            (*steps, "sudo reboot"),
-            f"{advice.REBOOT_RISK} Under cgroup v2 Docker's default driver is systemd, and with the legacy hook containers then lose the "
-            'GPU at systemctl daemon-reload: use CDI, or "native.cgroupdriver=cgroupfs".',
-        ),
+        _cure(facts, argument, now=now, removed=coming is not None and not later),
         severity="warning" if _REFUSED <= version < _REMOVED else "hint",
     )
+
+
+def _cure(facts: Facts, argument: str, *, now: bool, removed: bool) -> Cure:
+    steps = () if removed else advice.remove_kernel_argument(facts, argument)
+    if not now:
+        summary = f"Take {_ARGUMENT} out of the kernel arguments again; the running kernel was not given it."
+        return Cure("SAFE", summary, steps, "None.")
+    risk = advice.REBOOT_RISK
+    if facts.cgroup.mode in {"v1", "hybrid"}:
+        risk += (
+            " Under cgroup v2 Docker's default driver is systemd, and with the legacy hook containers then lose the GPU at systemctl "
+            "daemon-reload: use CDI, or native.cgroupdriver=cgroupfs."
+        )
+    summary = f"Take {_ARGUMENT} out of the kernel arguments, then reboot."
+    if removed:
+        summary = "Reboot: the argument is already taken out."
+    return Cure("DISRUPTIVE", summary, (*steps, "sudo reboot"), risk)
 
 
 def _text(version: int, library: str | None, *, forced: bool) -> str:
@@ -98,14 +105,19 @@ def _text(version: int, library: str | None, *, forced: bool) -> str:
             f"The kernel arguments force cgroup v1 upon systemd {version}, which gives it up with 258; kernels of today may lack the "
             "memory and cpuset controllers of v1."
         )
-    if version >= _REFUSED:
+    if version > _REFUSED:
         return (
-            f"The kernel arguments ask for cgroup v1, which systemd {version} refuses or ignores: each boot takes 30 seconds longer, and "
-            "cgroup v2 is what comes of it, if the machine boots at all."
+            f"The kernel arguments ask for cgroup v1, which systemd {version} ignores after a wait of 30 seconds at each boot: the host "
+            "runs cgroup v2 all the same."
+        )
+    if version == _REFUSED:
+        return (
+            f"The kernel arguments ask for cgroup v1, under which systemd {version} refuses to boot: each boot takes 30 seconds longer, "
+            "or fails."
         )
     return (
-        f"The kernel arguments ask for cgroup v1, which libnvidia-container {library} no longer needs; systemd 256 and later will not "
-        "boot with it, so an upgrade of this system would stumble over it."
+        f"The kernel arguments ask for cgroup v1, which libnvidia-container {library} no longer needs; systemd 256 refuses to boot with "
+        "it and later ones ignore it, so an upgrade of this system would stumble over it."
     )
 
 

@@ -62,15 +62,15 @@ def _arguments(facts: Facts) -> Iterator[Finding]:
         return
     evidence = []
     for name in differing:
-        evidence.append(Evidence(Where(*boot.next_place(name)), f"at the next boot: {_shown(coming, name)}"))
-        evidence.append(Evidence(Where("/proc/cmdline"), f"now: {_shown(boot.args, name)}"))
+        evidence.append(Evidence(Where(*boot.next_place(name)), f"as configured: {_shown(coming, name)}"))
+        evidence.append(Evidence(Where("/proc/cmdline"), f"in force: {_shown(boot.args, name)}"))
     written = _not_written(facts, differing, coming)
     if written is not None:
         evidence.append(Evidence(Where(written), "still says what the running kernel was given"))
     before = "grub.cfg has to be written anew, and then " if written is not None else ""
     yield Finding(
         "changed kernel arguments wait for a reboot",
-        f"The cgroup arguments of the next boot differ from those of the running kernel: {before}the host has to be rebooted before the "
+        f"The configured cgroup arguments differ from those of the running kernel: {before}the host has to be rebooted before the "
         "change holds.",
         tuple(evidence),
         Cure(

@@ -60,6 +60,9 @@ def check(facts: Facts) -> Iterator[Finding]:
             "There is no list of what a container needs of this Jetson, so containers start without driver and CUDA.",
             (Evidence(Where(toolkit.csv_folder), "no *.csv file"),),
             Cure("SHOWN", "Install the lists again, from JetPack's own packages.", _lists(facts), "None for running containers."),
+            # A Jetson's CDI spec is made from the lists too: what lacks it follows from this.
+            breaks=("libraries", "container"),
+            needs=("gpu", "toolkit"),
         )
     yield from _libraries(facts)
     yield from _old_toolkit(facts)

@@ -44,16 +44,17 @@ def check(facts: Facts) -> Iterator[Finding]:
     off = _off(facts)
     if off is None:
         return
-    newest = tables.newest_cuda_for(facts.driver.version or facts.driver.library_version or "")
+    version = facts.driver.version or facts.driver.library_version
+    newest = tables.newest_cuda_for(version or "")
     needy = [] if newest is None else _needy(facts, newest)
     evidence = [off]
     if needy:
-        evidence.append(Evidence(Where(facts.driver.version_source), f"driver {facts.driver.version}: CUDA up to {newest}"))
+        evidence.append(Evidence(Where(facts.driver.version_source), f"driver {version}: CUDA up to {newest}"))
         evidence.append(Evidence(Where("containers"), f"of images with a newer CUDA: {', '.join(needy)}"))
     yield Finding(
         "an image's CUDA compatibility libraries are not used",
-        "The toolkit does not lead containers to the compatibility libraries of their image, so a CUDA newer than this host's driver "
-        "does not run, also in images that ran with other versions of the toolkit.",
+        "The toolkit does not lead containers to the compatibility libraries of their image, so programs of a CUDA newer than "
+        "this host's driver that count on them fail.",
         tuple(evidence),
         _cure(facts),
         severity="warning" if needy else "hint",

@@ -22,8 +22,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpudoctor.facts.toolkit import PACKAGES
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules import advice
+from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +62,7 @@ def check(facts: Facts) -> Iterator[Finding]:
                 Evidence(entries[0].where, f"runtime {entries[0].name}: {entries[0].program}"),
                 Evidence(Where("dockerd's PATH"), f"no nvidia-container-runtime-hook in {searched}"),
             ),
-            Cure("SHOWN", "Install nvidia-container-toolkit anew.", advice.install_toolkit(facts), advice.RESTART_RISK),
+            Cure("SHOWN", "Install nvidia-container-toolkit anew.", _install(facts), advice.RESTART_RISK),
         )
 
 
@@ -118,15 +120,22 @@ def _finding(facts: Facts, missing: list[_Entry]) -> Finding:
 def _cure(facts: Facts, entry: _Entry) -> Cure:
     toolkit, path = facts.toolkit, facts.docker.config_path
     if toolkit.runtime is not None and toolkit.ctk is not None and toolkit.since("runtime-configure"):
-        command = f"sudo nvidia-ctk runtime configure --runtime=docker --config={path}"
         summary = f"Register the runtime where it now is ({toolkit.runtime}), then restart Docker."
-        return Cure("DISRUPTIVE", summary, (command, advice.restart_docker(facts)), advice.RESTART_RISK)
+        return Cure("DISRUPTIVE", summary, (_daemon.register(facts, path), advice.restart_docker(facts)), advice.RESTART_RISK)
     if facts.gpus.present:
         summary = "Install nvidia-container-toolkit anew, then restart Docker."
-        return Cure("SHOWN", summary, advice.install_toolkit(facts), advice.RESTART_RISK)
-    edit = f"sudoedit {path}  # take out runtimes.{entry.name}, and default-runtime where it names {entry.name}"
+        return Cure("SHOWN", summary, _install(facts), advice.RESTART_RISK)
+    edit = f"{_daemon.edit(path)}  # take out runtimes.{entry.name}, and default-runtime where it names {entry.name}"
     summary = "Take the runtime out of daemon.json: this machine has no NVIDIA GPU. Then restart Docker."
     return Cure("DISRUPTIVE", summary, (edit, advice.restart_docker(facts)), advice.RESTART_RISK)
+
+
+def _install(facts: Facts) -> tuple[str, ...]:
+    there = [package for package in PACKAGES if facts.packages.installed(package) is not None]
+    if not there:
+        return advice.install_toolkit(facts)
+    # The package manager thinks that the program is there, and would do nothing if it were merely asked to install it.
+    return (advice.reinstall(facts, *there), advice.restart_docker(facts))
 
 
 def _hook_by_path(facts: Facts) -> bool:
@@ -142,4 +151,5 @@ RULE = Rule(
     check,
     breaks=("runtime",),
     needs=("daemon", "toolkit"),
+    follows=("docker/default-runtime-nvidia-without-gpu",),
 )

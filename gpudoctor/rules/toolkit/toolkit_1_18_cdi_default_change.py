@@ -61,9 +61,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     if not musl and not plex:
         return
     mode = toolkit.line("nvidia-container-runtime", "mode")
+    told = f'mode = "{toolkit.mode}"' if mode is not None else "mode is not set"
     evidence = [
         Evidence(Where(toolkit.version_source), f"toolkit {toolkit.version}"),
-        Evidence(Where(toolkit.config_path, mode), f'mode = "{toolkit.mode}" means jit-cdi from 1.18.0 on'),
+        Evidence(Where(toolkit.config_path, mode), f"{told}: that is jit-cdi from 1.18.0 on"),
         Evidence(Where("containers"), f"with the nvidia runtime: {', '.join(sorted(musl + plex))}"),
     ]
     if plex and cuda is not None:
@@ -71,7 +72,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "a container finds no libcuda since toolkit 1.18",
         "The nvidia runtime leaves the driver's libraries where only glibc's linker cache finds them, and these containers run programs "
-        "with the musl C library, which does not read it: they compute on the CPU without saying so.",
+        "with the musl C library, which does not read it: they find no libcuda, and many go on without the GPU and do not say so.",
         tuple(evidence),
         _cure(facts, musl=bool(musl)),
     )
