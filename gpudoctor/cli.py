@@ -162,6 +162,76 @@ def snapshot(
         typer.echo(f"saved: {output}", err=True)
 
 
+@app.command("device-args")
+def device_args(
+    gpus: Annotated[
+        str,
+        typer.Option(
+            "--gpus",
+            metavar="GPUS",
+            help="all, or a comma-separated list of index (0), PCI address (0000:17:00.0), UUID (GPU-…), MIG device (0:1, MIG-…). "
+            "A number is an index here; with Docker's own --gpus 2 it is a count. An index is not the number in /dev/nvidia0 either.",
+        ),
+    ] = "all",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="args, make, make-args, compose, cdi, cdi-spec, env, json, podman, systemd, nomad or kubernetes.",
+        ),
+    ] = "args",
+    style: Annotated[
+        str | None,
+        typer.Option("--style", metavar="STYLE", help="Of compose: devices, reservation, gpus, cdi; of systemd: service, quadlet."),
+    ] = None,
+    purposes: Annotated[
+        str,
+        typer.Option("--with", metavar="PURPOSES", help="What the container does with the GPU: compute, graphics, video, display."),
+    ] = "compute",
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Print the rest where something needed is missing; the exit code stays 1."),
+    ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="FILE", help="A recorded host: a .host text or a snapshot."),
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Print the device nodes that a container needs for its GPUs, as docker run, make, Compose, CDI and others take them.
+
+    Standard output has the arguments and nothing else: docker run $(gpudoctor device-args) IMAGE. Changes nothing.
+    """
+    from gpudoctor import device_args as asked
+    from gpudoctor.facts import Facts
+    from gpudoctor.host import NoAnswer
+
+    try:
+        wanted = asked.request(gpus, purposes, form, style)
+    except ValueError as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(USAGE) from None
+    source, each = next(_hosts(None if host is None else [host], root))
+    if each is None:
+        raise typer.Exit(USAGE)
+    try:
+        found = asked.answer(Facts(each), wanted, source)
+    except asked.Refused as refused:
+        _complain(str(refused))
+        raise typer.Exit(USAGE) from None
+    except NoAnswer as missed:
+        _complain(f"cannot tell: {missed}")
+        raise typer.Exit(CANNOT_TELL) from None
+    for missing in found.missing:
+        _complain(f"{missing.what} is missing: {missing.why}. This makes it: {missing.command}")
+    for remark in found.remarks:
+        _complain(remark)
+    if not found.missing or allow_missing or form == "json":
+        _write(found.text)
+    raise typer.Exit(WRONG if found.missing else FINE)
+
+
 def _rules(only: list[str] | None) -> tuple[Rule, ...]:
     from gpudoctor import engine
 

@@ -511,6 +511,18 @@ class Docker(Area):
         return "systemd" if self.facts.cgroup.mode == "v2" and self.facts.platform.systemd else "cgroupfs"
 
     @fact
+    def cgroup_driver_source(self) -> tuple[str, int | None]:
+        """Return where the cgroup driver was read, with the line where there is one: the hierarchy where it is Docker's default."""
+        if self._info_or_none.get("CgroupDriver"):
+            return "docker info", None
+        line = self.config.line("exec-opts")
+        if line is not None:
+            return self.config.path, line
+        argv = self.daemon.argv if self.daemon is not None else self.unit_argv
+        told = any("native.cgroupdriver=" in word for word in argv)
+        return "dockerd's command line" if told else self.facts.cgroup.source, None
+
+    @fact
     def live_restore(self) -> bool:
         """Say whether containers go on while the daemon restarts."""
         told = self._info_or_none.get("LiveRestoreEnabled")

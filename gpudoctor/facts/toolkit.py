@@ -167,6 +167,13 @@ class Toolkit(Area):
         """Return the line on which a key of config.toml is set."""
         return toml.line_of(self.config.data, table, key)
 
+    def commented_line(self, key: str) -> int | None:
+        """Return the line on which a key of config.toml stands commented out, as the shipped file has it (``#key = value``)."""
+        for number, line in enumerate(self.config.data.decode("utf-8", "replace").split("\n"), 1):
+            if line.startswith("#") and line.lstrip("# ").partition("=")[0].strip() == key:
+                return number
+        return None
+
     @fact
     def no_cgroups(self) -> bool:
         """Say whether config.toml keeps the hook from touching the device cgroup."""

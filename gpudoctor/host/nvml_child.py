@@ -5,8 +5,9 @@ A value is null where NVML has none (error 3, NOT_SUPPORTED, as for MIG on a GeF
 to have the function. Codes: nvml.h, ``nvmlReturn_t``; nvidia-ml-py says 12 whenever the library cannot be loaded, for any reason.
 
 ``{"init": 0, "error": "", "driver": "550.163.01", "cuda": "12.4", "gpus": [...]}``; a GPU has ``index`` (NVML's, in PCI order),
-``minor`` (of /dev/nvidiaN), ``uuid``, ``pci`` (as sysfs writes it), ``name``, ``capability``, ``mig``, ``mig_devices``,
-``compute_mode``, ``persistence``, ``ecc``, ``fabric``, ``memory_total`` (bytes), ``processes``, and ``error`` where it did not answer.
+``minor`` (of /dev/nvidiaN), ``uuid``, ``pci`` (as sysfs writes it), ``name``, ``capability``, ``mig``, ``mig_devices``
+(UUIDs), ``mig_places`` (GPU and compute instance of each of these), ``compute_mode``, ``persistence``, ``ecc``, ``fabric``,
+``memory_total`` (bytes), ``processes``, and ``error`` where it did not answer.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ def _gpu(asked: _Asked, index: int) -> dict[str, Any]:
     memory = asked("nvmlDeviceGetMemoryInfo", handle)
     capability = asked("nvmlDeviceGetCudaComputeCapability", handle)
     processes = asked("nvmlDeviceGetComputeRunningProcesses", handle)
+    devices = _mig_devices(asked, handle) if mig is not None and mig[0] == 1 else []
     return {
         "index": index,
         "minor": asked("nvmlDeviceGetMinorNumber", handle),
@@ -86,7 +88,8 @@ def _gpu(asked: _Asked, index: int) -> dict[str, Any]:
         "name": _text(asked("nvmlDeviceGetName", handle)),
         "capability": None if capability is None else list(capability),
         "mig": None if mig is None else mig[0] == 1,
-        "mig_devices": _mig_devices(asked, handle) if mig is not None and mig[0] == 1 else [],
+        "mig_devices": [uuid for uuid, _ in devices],
+        "mig_places": [place for _, place in devices],
         "compute_mode": _COMPUTE_MODES[mode] if isinstance(mode, int) and 0 <= mode < len(_COMPUTE_MODES) else None,
         "persistence": None if persistence is None else persistence == 1,
         "ecc": None if ecc is None else ecc[0] == 1,
@@ -96,12 +99,15 @@ def _gpu(asked: _Asked, index: int) -> dict[str, Any]:
     }
 
 
-def _mig_devices(asked: _Asked, handle: Any) -> list[str]:
-    """Return the UUIDs of a GPU's MIG devices; places without one answer NOT_FOUND."""
-    places = asked("nvmlDeviceGetMaxMigDeviceCount", handle) or 0
-    devices = (asked("nvmlDeviceGetMigDeviceHandleByIndex", handle, place) for place in range(places))
-    uuids = (_text(asked("nvmlDeviceGetUUID", device)) for device in devices if device is not None)
-    return [uuid for uuid in uuids if uuid]
+def _mig_devices(asked: _Asked, handle: Any) -> list[tuple[str, list[int | None]]]:
+    """Return the UUID and the GPU and compute instance of each MIG device of a GPU; places without one answer NOT_FOUND."""
+    found = []
+    for place in range(asked("nvmlDeviceGetMaxMigDeviceCount", handle) or 0):
+        device = asked("nvmlDeviceGetMigDeviceHandleByIndex", handle, place)
+        uuid = _text(asked("nvmlDeviceGetUUID", device)) if device is not None else None
+        if uuid:
+            found.append((uuid, [asked("nvmlDeviceGetGpuInstanceId", device), asked("nvmlDeviceGetComputeInstanceId", device)]))
+    return found
 
 
 def _fabric(asked: _Asked, handle: Any) -> dict[str, int] | None:

@@ -144,10 +144,7 @@ def headers(facts: Facts) -> str:
 
 def set_no_cgroups(facts: Facts, value: str) -> str:
     """Return the command that sets no-cgroups to ``true`` or ``false`` in the config.toml that the hook reads."""
-    toolkit = facts.toolkit
-    if toolkit.since("config-set") and toolkit.config_path == "/etc/nvidia-container-runtime/config.toml":
-        return f"sudo nvidia-ctk config --set nvidia-container-cli.no-cgroups={value} --in-place"
-    return f"sudo sed -i 's/^#* *no-cgroups *=.*/no-cgroups = {value}/' {toolkit.config_path}"
+    return set_toolkit_config(facts, "nvidia-container-cli", "no-cgroups", value)
 
 
 def _install_proprietary_driver(facts: Facts, branch: int) -> tuple[str, ...]:
@@ -221,12 +218,21 @@ def reinstall(facts: Facts, *packages: str) -> str:
 
 
 def set_toolkit_config(facts: Facts, table: str, key: str, value: str) -> str:
-    """Return the command that sets one key of the toolkit's config.toml; ``table`` is empty for the top."""
+    """Return the command that sets one key of the toolkit's config.toml; ``table`` is empty for the top.
+
+    By sed on the one line: `nvidia-ctk config --in-place` writes the file anew and drops every comment of it.
+    """
     toolkit = facts.toolkit
-    if toolkit.since("config-set") and toolkit.config_path == "/etc/nvidia-container-runtime/config.toml":
-        return f"sudo nvidia-ctk config --set {table}{'.' if table else ''}{key}={value} --in-place"
-    shown = value if value in {"true", "false"} else f'"{value}"'
-    return f"sudoedit {toolkit.config_path}  # {f'in [{table}]' if table else 'at the top'}: {key} = {shown}"
+    path = toolkit.config_path
+    setting = f"{key} = {value}" if value in {"true", "false"} else f'{key} = "{value}"'
+    line = toolkit.line(table, key) or toolkit.commented_line(key)
+    if line is not None:
+        return f"sudo sed -i '{line}s|.*|{setting}|' {path}"
+    if not table:
+        return f"sudo sed -i '1i {setting}' {path}"
+    if f"[{table}]".encode() in toolkit.config.data:
+        return f"sudo sed -i '/^\\[{table}\\]/a {setting}' {path}"
+    return f"printf '[{table}]\\n{setting}\\n' | sudo tee -a {path}"
 
 
 def update_grub(facts: Facts) -> str:

@@ -18,6 +18,7 @@ What a newcomer must know:
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import NamedTuple
 
 AS_OF = "2026-11-22"
@@ -183,7 +184,11 @@ def version(text: str) -> tuple[int, ...]:
     A package epoch ("5:") and a "v" in front are dropped, and reading ends at the first other character:
     "5:27.3.1-1~ubuntu.22.04" gives (27, 3, 1), "1.2.0-rc.1" gives (1, 2, 0).
     """
-    text = text.strip()[:_PREFIX_LENGTH]
+    return _numbers(text.strip()[:_PREFIX_LENGTH])
+
+
+@lru_cache(maxsize=512)  # A host has a few dozen versions, each compared many times.
+def _numbers(text: str) -> tuple[int, ...]:
     epoch, colon, rest = text.partition(":")
     if colon and epoch.isdigit():
         text = rest

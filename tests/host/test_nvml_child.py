@@ -56,6 +56,8 @@ int nvmlDeviceGetCudaComputeCapability(dev h, int *a, int *b) { *a = 8; *b = whi
 int nvmlDeviceGetMigMode(dev h, unsigned *now, unsigned *then) { *now = *then = 1; return which(h) ? 3 : 0; }
 int nvmlDeviceGetMaxMigDeviceCount(dev h, unsigned *into) { *into = 7; return 0; }
 int nvmlDeviceGetMigDeviceHandleByIndex(dev h, unsigned at, dev *into) { *into = &mig; return at == 1 ? 0 : 6; }
+int nvmlDeviceGetGpuInstanceId(dev h, unsigned *into) { *into = 9; return h == &mig ? 0 : 2; }
+int nvmlDeviceGetComputeInstanceId(dev h, unsigned *into) { *into = 3; return h == &mig ? 0 : 2; }
 int nvmlDeviceGetComputeMode(dev h, unsigned *into) { *into = which(h) ? 2 : 0; return 0; }
 int nvmlDeviceGetPersistenceMode(dev h, unsigned *into) { *into = !which(h); return 0; }
 int nvmlDeviceGetEccMode(dev h, unsigned *now, unsigned *then) { *now = 1; *then = 0; return which(h) ? 3 : 0; }
@@ -123,6 +125,7 @@ def test_everything_nvml_says(library: Path) -> None:
         "capability": [8, 0],
         "mig": True,
         "mig_devices": ["MIG-22222222-0000-0000-0000-000000000000"],
+        "mig_places": [[9, 3]],
         "compute_mode": "default",
         "persistence": True,
         "ecc": True,

@@ -41,9 +41,11 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("A WSL2 guest, a Jetson and Docker Desktop's machine give the GPU in another way.")
     if not facts.gpus.present:
         raise NotApplicable("There is no NVIDIA GPU to lose.")
+    if not docker.running and docker.config.malformed is not None:
+        raise NotApplicable("Which cgroup driver Docker is to use cannot be told: daemon.json is not valid.")
     if docker.cgroup_driver != "systemd":
         return
-    evidence = [Evidence(Where(docker.version_source), f"cgroup driver systemd (cgroup {facts.cgroup.mode or 'not mounted'})")]
+    evidence = [Evidence(Where(*docker.cgroup_driver_source), f"cgroup driver systemd (cgroup {facts.cgroup.mode or 'not mounted'})")]
     runc = docker.runc
     numbers = tables.version(runc or "")[:3]
     links = facts.devices.missing_char_links if (1, 1, 3) <= numbers < (1, 1, 7) else ()

@@ -22,6 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +58,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         Cure(
             "SAFE",
             "Set no-cgroups = false, then start the containers anew.",
-            ("sudo nvidia-ctk config --set nvidia-container-cli.no-cgroups=false --in-place",)
-            if toolkit.since("config-set")
-            else (f"sudo sed -i 's/^no-cgroups = true/no-cgroups = false/' {toolkit.config_path}",),
+            (advice.set_no_cgroups(facts, "false"),),
             "Rootless Docker on the same host would lose its GPU." if rootless else "None for rootful Docker.",
         ),
     )

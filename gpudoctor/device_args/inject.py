@@ -1,0 +1,138 @@
+"""What brings the driver's libraries into a container beside its nodes: the toolkit, by ``--gpus``, its runtime, or CDI names.
+
+``--device`` gives a node and nothing else. Docker reads the value of ``--gpus`` as CSV, so more than one device needs quotes of
+its own: ``"device=0,2"``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from gpudoctor.device_args import Missing, Refused
+from gpudoctor.host import Unseen
+
+if TYPE_CHECKING:
+    from gpudoctor.device_args import Request, Selection
+    from gpudoctor.facts import Facts
+
+_PODMAN_WITH_CDI = (4, 1)
+GPU = "nvidia.com/gpu"
+
+
+class Injection(NamedTuple):
+    """What serves the libraries here: ``words`` stand before the nodes on ``docker run``'s command line (no shell quotes).
+
+    ``names`` are the devices as the toolkit calls them, empty for all; ``capabilities`` what Docker is told beside ``gpu``.
+    """
+
+    by: Literal["hook", "cdi", "runtime", "none"]
+    words: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+NOTHING = Injection("none")
+
+
+def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
+    """Return what gives the libraries to a container of this host's Docker.
+
+    Raises Unseen where ``docker`` talks to another machine, Refused where its daemon has a machine of its own.
+    """
+    docker, toolkit = facts.docker, facts.toolkit
+    if docker.remote:
+        raise Unseen("docker", f"it talks to {docker.address}, and that host has the nodes: run gpudoctor there")
+    if docker.desktop is not None:
+        raise Refused("Docker Desktop's daemon runs in a machine of its own, which has other nodes: use `docker run --gpus all` alone.")
+    names = () if selection.everything else _names(selection)
+    capabilities = () if wanted.purposes == ("compute",) else ("utility", *wanted.purposes)
+    if docker.installed:
+        if selection.kind == "jetson":
+            # The hook refuses to work there: only the runtime knows the lists.
+            by_runtime = toolkit.runtime_path is not None
+        elif toolkit.gpus_path == "hook":
+            return Injection("hook", ("--gpus", _gpus(names, capabilities)), names, capabilities)
+        elif toolkit.gpus_path == "cdi":
+            # CDI brings all of the driver; capabilities are the hook's.
+            return Injection("cdi", ("--gpus", _gpus(names, ())), names)
+        else:
+            by_runtime = toolkit.runtime_path in {"cdi", "jit-cdi"}
+        if by_runtime:
+            words = ["--runtime", "nvidia", "--env", f"NVIDIA_VISIBLE_DEVICES={','.join(names) or 'all'}"]
+            if capabilities:
+                words += ["--env", f"NVIDIA_DRIVER_CAPABILITIES={','.join(capabilities)}"]
+            return Injection("runtime", tuple(words), names, capabilities)
+    return _nothing(facts, selection, wanted)
+
+
+def _nothing(facts: Facts, selection: Selection, wanted: Request) -> Injection:
+    """Return what to say where nothing injects the libraries."""
+    why = "no nvidia-container-runtime-hook is on Docker's PATH" if facts.docker.installed else "Docker is not installed"
+    remark = f"Nothing on this host serves `docker run --gpus` ({why}): the container gets device nodes, and the driver's libraries "
+    remark += "only by the mounts that are printed too." if selection.mounts else "are not injected; its image must bring them."
+    if wanted.format == "compose" and wanted.style in {"reservation", "gpus"}:
+        from gpudoctor.rules import advice
+
+        command = " && ".join(advice.install_toolkit(facts))
+        return NOTHING._replace(missing=(Missing("the NVIDIA container toolkit", f"`{wanted.style}` asks Docker for a GPU, and {why}", command),))
+    return NOTHING._replace(remarks=(remark,))
+
+
+def _names(selection: Selection) -> tuple[str, ...]:
+    """Return the chosen devices for the toolkit: a MIG device by the UUID that it was asked for by, else by index."""
+    uuids = {each.name: each.uuid for gpu in selection.gpus for each in gpu.instances if each.uuid}
+    return tuple(uuids.get(name, name) for name in selection.names)
+
+
+def _gpus(names: tuple[str, ...], capabilities: tuple[str, ...]) -> str:
+    """Return the value of ``--gpus``: CSV whose fields hold commas themselves, and so are quoted."""
+    fields = [f"device={','.join(names)}" if names else "all"]
+    if capabilities:
+        fields.append(f"capabilities={','.join(capabilities)}")
+    return ",".join(f'"{field}"' if "," in field else field for field in fields)
+
+
+def cdi_names(facts: Facts, selection: Selection) -> tuple[tuple[str, ...], tuple[Missing, ...], tuple[str, ...]]:
+    """Return the CDI names of the selection, what is missing for them to be taken, and remarks."""
+    wanted = ("all",) if selection.everything else selection.names
+    missing = _engine(facts)
+    known = facts.cdi.devices
+    uuids = {each.name: each.uuid for gpu in selection.gpus for each in gpu.instances}
+    names = []
+    for name in wanted:
+        candidates = [f"{GPU}={each}" for each in (name, uuids.get(name)) if each]
+        found = next((each for each in candidates if each in known), None)
+        names.append(found or candidates[0])
+        if found is None:
+            missing.append(Missing(candidates[0], "no CDI spec of this host defines it", _spec_command(facts)))
+    remark = "The nodes and libraries are those of the CDI spec, written when it was made; `gpudoctor doctor` says whether it is stale."
+    return tuple(names), tuple(missing), (remark,)
+
+
+def _engine(facts: Facts) -> list[Missing]:
+    """Return what keeps this host's engine from taking CDI names: Docker where it is installed, else podman."""
+    docker = facts.docker
+    if docker.installed:
+        if docker.cdi_enabled:
+            return []
+        if docker.since("cdi"):
+            command = f'sudoedit {docker.config_path}  # "features": {{"cdi": true}}, then restart Docker'
+            return [Missing("CDI in Docker", f"Docker {docker.version} takes CDI names only where features.cdi is true", command)]
+        why = f"Docker {docker.version or 'of an unknown version'} takes no CDI names; 25.0 is the first that does"
+        return [Missing("an engine with CDI", why, "gpudoctor device-args --format args")]
+    from gpudoctor import tables
+
+    version = facts.podman.version
+    if version is not None and tables.version(version) >= _PODMAN_WITH_CDI:
+        return []
+    why = f"podman {version} is older than 4.1" if version is not None else "neither Docker nor podman is installed"
+    return [Missing("an engine with CDI", why, "gpudoctor device-args --format args")]
+
+
+def _spec_command(facts: Facts) -> str:
+    """Return the command that writes a CDI spec."""
+    if facts.toolkit.ctk is not None:
+        return "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+    return "gpudoctor device-args --format cdi-spec | sudo tee /etc/cdi/nvidia-nodes.yaml  # nodes only"
