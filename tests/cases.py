@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gpudoctor.model import Diagnosis, Finding
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+FOLDERS = ("hosts", "rules")
+"""Where the cases are; the other folders of fixtures/ belong to the tests of one command."""
 WORDS = ("finds", "says", "untold", "lookalike")
 
 
@@ -72,7 +74,12 @@ def read(path: Path) -> Case:
 
 def all_cases() -> list[Case]:
     """Return every fixture host, sorted by path."""
-    return [read(path) for path in sorted(FIXTURES.rglob("*.host"))]
+    return [read(path) for path in all_paths()]
+
+
+def all_paths() -> list[Path]:
+    """Return the paths of all cases, sorted."""
+    return sorted(path for folder in FOLDERS for path in (FIXTURES / folder).rglob("*.host"))
 
 
 def diagnose(path: Path) -> Diagnosis:

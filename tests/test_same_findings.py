@@ -10,7 +10,7 @@ from gpudoctor.host import snapshot
 from gpudoctor.host.book import Recorder
 from gpudoctor.host.hostfile import load
 from gpudoctor.host.redact import redact
-from tests.cases import FIXTURES
+from tests.cases import FIXTURES, all_paths
 
 RULES = engine.all_rules()
 
@@ -27,7 +27,7 @@ def told(host):
     )
 
 
-@pytest.mark.parametrize("path", sorted(FIXTURES.rglob("*.host")), ids=lambda path: str(path.relative_to(FIXTURES)))
+@pytest.mark.parametrize("path", all_paths(), ids=lambda path: str(path.relative_to(FIXTURES)))
 def test_snapshot_redacted_saved_and_read_again_says_the_same(path, tmp_path):
     """Record a fixture host as if it were live, redact, save, load: the diagnosis is the same, and no GPU UUID of it is left."""
     host = load(str(path))

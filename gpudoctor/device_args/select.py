@@ -65,7 +65,7 @@ def _without_driver(facts: Facts, wanted: Request) -> Selection:
     if not facts.gpus.functions:
         raise Refused("There is no NVIDIA GPU on this host.")
     where = ", ".join(each.address for each in facts.gpus.functions)
-    command = "gpudoctor doctor  # says why" if facts.driver.is_loaded else "sudo modprobe nvidia"
+    command = "sudo modprobe nvidia  # `gpudoctor doctor` says what keeps it from its GPUs"
     missing = Missing("the NVIDIA driver", f"it drives none of the GPUs on the bus ({where})", command)
     return Selection("machine", (), (), (missing,), "all" in wanted.gpus)
 
@@ -230,7 +230,8 @@ def _nodes(
         stale = _stale(facts, path, major, minor) if chosen else ""
         if stale:
             chosen, why = False, stale
-            missing.append(Missing(path, stale, _command(facts, path, guest, stale=True)))
+            if path in needed:
+                missing.append(Missing(path, stale, _command(facts, path, guest, stale=True)))
         found.append(Node(path, major, minor, chosen, why, stat.mode, rank.get(path)))
     there = {node.path for node in found}
     missing += [Missing(path, why, _command(facts, path, guest)) for path, why in needed.items() if path not in there]

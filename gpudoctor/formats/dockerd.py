@@ -1,8 +1,8 @@
 """dockerd's command line beside its daemon.json: which flag sets which key, and which keys there are.
 
-dockerd does not start where a key of the file is given as a flag too (a map of runtimes is merged from 18.09 on), nor where the
-file has a key that no flag or option has. An object is looked into for both checks (`proxies`), except those of `_WHOLE`.
-Source: moby, daemon/config and cmd/dockerd at the tags up to 29.
+dockerd does not start where a key of the file is given as a flag too (a map of runtimes is merged from 18.09
+on), nor where the file has a key that no flag or option has. An object is looked into for both checks
+(`proxies`), except those of `_WHOLE`. Source: moby, daemon/config and cmd/dockerd at the tags up to 29.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ _RENAMED = {
     "registry-mirror": "registry-mirrors",
     "storage-opt": "storage-opts",
 }
-_WHOLE = frozenset({"builder", "cluster-store-opts", "default-network-opts", "default-ulimits", "features", "log-opts", "runtimes"})
+_WHOLE = frozenset(
+    {"builder", "cluster-store-opts", "default-network-opts", "default-ulimits", "features", "log-opts", "runtimes"}
+)
 _KEYS = frozenset(
     """
     allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip

@@ -24,6 +24,7 @@ def summarize(facts: Facts) -> dict[str, Any]:
         "kind": _told(lambda: _kind(facts)),
         "cgroup": _told(lambda: facts.cgroup.mode),
         "gpus": _told(lambda: _gpus(facts)),
+        "gpu_present": _told(lambda: facts.gpus.present),
         "driver": _told(lambda: driver.version or driver.disk_version or driver.library_version),
         "kernel_module": _told(lambda: driver.flavour),
         "docker": _told(lambda: docker.version),
@@ -48,6 +49,8 @@ def headline(host: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         words = f"{name} ({gpu['capability']} {gpu['architecture']})" if gpu["capability"] else name
         cards[words] = cards.get(words, 0) + 1
     shown = ", ".join(f"{number} x {words}" if number > 1 else words for words, number in cards.items())
+    if not shown and host["gpu_present"]:
+        shown = {"wsl": "Windows' own, over /dev/dxg", "jetson": "Tegra's own"}.get(kind, "there, but not on the PCI bus")
     flavour = f" ({host['kernel_module']} module)" if host["kernel_module"] else ""
     engine = [str(host["docker_kind"])] if host["docker_kind"] else []
     engine += [f"cgroup {host['cgroup']}"] if host["cgroup"] else []
@@ -62,7 +65,7 @@ def headline(host: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("host", ", ".join(word for word in (host["os"] or "cannot tell", machine, where) if word)),
         ("GPU", shown or ("cannot tell" if gpus is None else "none")),
-        ("driver", f"{host['driver']}{flavour}" if host["driver"] else "none found"),
+        ("driver", f"{host['driver']}{flavour}" if host["driver"] else "Windows' own" if kind == "wsl" and host["gpu_present"] else "none found"),
         ("Docker", docker),
         ("toolkit", toolkit),
     )

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.cdi import GPU
+from gpudoctor.host import Denied
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules.cdi import _specs
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 def check(facts: Facts) -> Iterator[Finding]:
     """Find GPU specs that share device names."""
     cdi = facts.cdi
+    refused = [each for each in cdi.files if each.refused]
+    if len(cdi.gpu_specs) < 2 <= len(cdi.gpu_specs) + len(refused):
+        raise Denied(refused[0].path, refused[0].refused)
     if len(cdi.gpu_specs) < 2:
         raise NotApplicable("There are not two CDI specs for nvidia.com/gpu on this host.")
     names = [name for name in cdi.clashes if name.startswith(f"{GPU}=")]

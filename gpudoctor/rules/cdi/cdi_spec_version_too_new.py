@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from gpudoctor import tables
 from gpudoctor.facts.cdi import REFRESH, REFRESH_ENV
+from gpudoctor.host import Denied
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("There is no NVIDIA GPU on this host.")
     specs = facts.cdi.gpu_specs
     if not specs:
+        for each in facts.cdi.files:
+            if each.refused:
+                raise Denied(each.path, each.refused)
         raise NotApplicable("There is no CDI spec for nvidia.com/gpu on this host.")
     for reader in readers:
         docker = reader.name.startswith("docker")

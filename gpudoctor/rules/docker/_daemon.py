@@ -1,4 +1,5 @@
-"""What the rules on the Docker daemon share: how one of several daemons is restarted, and what is written in its daemon.json."""
+"""What the rules on the Docker daemon share: how one of several daemons is restarted, and what is written in
+its daemon.json."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ def install(facts: Facts) -> tuple[str, ...]:
     if platform.family == "debian":
         base = "debian" if platform.os_id == "debian" else "ubuntu"
         release = platform.os_release
-        codename = release.get("UBUNTU_CODENAME") or release.get("VERSION_CODENAME") or "$(. /etc/os-release && echo $VERSION_CODENAME)"
+        codename = (
+            release.get("UBUNTU_CODENAME") or release.get("VERSION_CODENAME") or "$(. /etc/os-release && echo $VERSION_CODENAME)"
+        )
         return (
             "sudo install -m 0755 -d /etc/apt/keyrings",
             f"sudo curl -fsSL https://download.docker.com/linux/{base}/gpg -o {_KEYRING}",

@@ -1,19 +1,22 @@
 """The same option is given to dockerd as a flag and in daemon.json, so it does not start.
 
-dockerd does not choose between the two: "the following directives are specified both as a flag and in the configuration file", even
-where both say the same. The usual ones: `hosts` in the file beside `-H fd://` of the distribution's unit, and `--add-runtime`,
-`--default-runtime` or `--exec-opt` in a systemd drop-in from an old guide beside the lines that nvidia-ctk or a newer guide wrote.
-Runtimes alone are merged from 18.09 on and then are no conflict.
+dockerd does not choose between the two: "the following directives are specified both as a flag and in the
+configuration file", even where both say the same. The usual ones: `hosts` in the file beside `-H fd://` of
+the distribution's unit, and `--add-runtime`, `--default-runtime` or `--exec-opt` in a systemd drop-in from an
+old guide beside the lines that nvidia-ctk or a newer guide wrote. Runtimes alone are merged from 18.09 on and
+then are no conflict.
 
 A dockerd that was started before the edit goes on, and will not come back after its next restart: a warning.
 
-How it is told from its look-alikes: with `docker/daemon-json-invalid` the file itself is refused; here it is valid, and only the two
-together are not.
+How it is told from its look-alikes: with `docker/daemon-json-invalid` the file itself is refused; here it is
+valid, and only the two together are not.
 
-Cure: keep one of the two. The file is the better place: take the flag out of the unit (`systemctl edit docker`: an empty `ExecStart=`,
-then the whole line without the flag), or the key out of the file, then `systemctl daemon-reload` and restart Docker.
+Cure: keep one of the two. The file is the better place: take the flag out of the unit (`systemctl edit
+docker`: an empty `ExecStart=`, then the whole line without the flag), or the key out of the file, then
+`systemctl daemon-reload` and restart Docker.
 
-Sources: moby source (daemon/config, findConfigurationConflicts) and its change for runtimes in 18.09; NVIDIA/nvidia-docker issue 787.
+Sources: moby source (daemon/config, findConfigurationConflicts) and its change for runtimes in 18.09;
+NVIDIA/nvidia-docker issue 787.
 """
 
 from __future__ import annotations

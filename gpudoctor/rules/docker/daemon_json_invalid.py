@@ -1,16 +1,18 @@
 """daemon.json is not one valid JSON object, so dockerd does not start.
 
-dockerd reads its daemon.json when it starts, and stops at the first thing that it does not understand: "unable to configure the
-Docker daemon with file /etc/docker/daemon.json: invalid character ...". A comma too many or too few, a second object, typographic
-quotes from a web page, or a whole HTML page saved under that name are the usual ones. A key that no option has ("the following
-directives don't match any configuration option") and a value of the wrong kind (`"cdi": "true"`) have the same effect. A byte order
-mark, or a file with nothing in it, stops engines before 23.0 only.
+dockerd reads its daemon.json when it starts, and stops at the first thing that it does not understand:
+"unable to configure the Docker daemon with file /etc/docker/daemon.json: invalid character ...". A comma too
+many or too few, a second object, typographic quotes from a web page, or a whole HTML page saved under that
+name are the usual ones. A key that no option has ("the following directives don't match any configuration
+option") and a value of the wrong kind (`"cdi": "true"`) have the same effect. A byte order mark, or a file
+with nothing in it, stops engines before 23.0 only.
 
-A dockerd that was started before the edit goes on with what it read then. It knows nothing of the new lines, and will not come back
-after the next restart or reboot: a warning.
+A dockerd that was started before the edit goes on with what it read then. It knows nothing of the new lines,
+and will not come back after the next restart or reboot: a warning.
 
-How it is told from its look-alikes: with `docker/daemon-json-flag-conflict` the file is valid, but repeats a flag; with
-`docker/docker-not-running` nothing is wrong with the file; with `docker/docker-not-restarted` the file is right, and was edited later.
+How it is told from its look-alikes: with `docker/daemon-json-flag-conflict` the file is valid, but repeats a
+flag; with `docker/docker-not-running` nothing is wrong with the file; with `docker/docker-not-restarted` the
+file is right, and was edited later.
 
 Cure: put the place right, check the file (`dockerd --validate`, from 23.0 on), and restart Docker.
 
@@ -54,7 +56,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("Docker Desktop keeps its daemon's settings in its own machine.")
     for daemon, config in docker.configs:
         stat = facts.host.followed(config.path) if daemon is not None else None
-        edited = stat is not None and stat.mtime is not None and daemon is not None and stat.mtime > (daemon.started or stat.mtime)
+        edited = (
+            stat is not None and stat.mtime is not None and daemon is not None and stat.mtime > (daemon.started or stat.mtime)
+        )
         found = _broken(config, docker.version_numbers)
         if not found and (edited or daemon is None):
             # A running daemon has accepted this file, unless it was edited since.
@@ -93,12 +97,24 @@ def _broken(config: ConfigFile, engine: tuple[int, ...]) -> tuple[Where, str, st
     malformed, document = config.malformed, config.document
     if malformed is not None:
         place = f" at column {malformed.column}" if malformed.column else ""
-        return Where(config.path, malformed.line or None), f"not valid JSON{place}: {malformed.reason}", "Correct the file at this place."
+        return (
+            Where(config.path, malformed.line or None),
+            f"not valid JSON{place}: {malformed.reason}",
+            "Correct the file at this place.",
+        )
     if document is not None and engine and engine < _FORGIVING:
         if document.empty:
-            return Where(config.path), "the file is empty, which engines before 23.0 do not take", "Write {} into the file, or remove it."
+            return (
+                Where(config.path),
+                "the file is empty, which engines before 23.0 do not take",
+                "Write {} into the file, or remove it.",
+            )
         if document.bom:
-            return Where(config.path, 1), "a byte order mark, which engines before 23.0 do not take", "Save it as UTF-8 without a mark."
+            return (
+                Where(config.path, 1),
+                "a byte order mark, which engines before 23.0 do not take",
+                "Save it as UTF-8 without a mark.",
+            )
     return None
 
 
@@ -114,7 +130,11 @@ def _refused(config: ConfigFile) -> tuple[Where, str, str] | None:
     unknown = dockerd.unknown(config.value)
     if unknown:
         names = ", ".join(unknown)
-        return Where(config.path, config.line(unknown[0])), f"no option of dockerd is called {names}", f"Take out {names}, or correct it."
+        return (
+            Where(config.path, config.line(unknown[0])),
+            f"no option of dockerd is called {names}",
+            f"Take out {names}, or correct it.",
+        )
     return None
 
 

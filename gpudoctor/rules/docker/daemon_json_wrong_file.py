@@ -1,18 +1,21 @@
 """The nvidia runtime is configured in a daemon.json that no dockerd on this host reads.
 
-Each dockerd reads one file: a rootful one /etc/docker/daemon.json, a rootless one ~/.config/docker/daemon.json of its user, the snap
-/var/snap/docker/current/config/daemon.json, and any of them another one that `--config-file` names (NAS systems do this).
-`nvidia-ctk runtime configure` writes /etc/docker/daemon.json unless it is told otherwise. What stands in a file that nobody reads has no
-effect, and `--runtime=nvidia` says "unknown or invalid runtime name: nvidia" after any number of restarts.
+Each dockerd reads one file: a rootful one /etc/docker/daemon.json, a rootless one
+~/.config/docker/daemon.json of its user, the snap /var/snap/docker/current/config/daemon.json, and any of
+them another one that `--config-file` names (NAS systems do this). `nvidia-ctk runtime configure` writes
+/etc/docker/daemon.json unless it is told otherwise. What stands in a file that nobody reads has no effect,
+and `--runtime=nvidia` says "unknown or invalid runtime name: nvidia" after any number of restarts.
 
-How it is told from its look-alikes: with `docker/docker-not-restarted` the file is the right one and the process is older; with
-`docker/docker-desktop-linux` the daemon is in another machine. A file of a rootless daemon that is installed and not running now is
-not taken for a wrong one, nor is any file where the daemon in use knows the runtime.
+How it is told from its look-alikes: with `docker/docker-not-restarted` the file is the right one and the
+process is older; with `docker/docker-desktop-linux` the daemon is in another machine. A file of a rootless
+daemon that is installed and not running now is not taken for a wrong one, nor is any file where the daemon in
+use knows the runtime.
 
-Cure: register the runtime in the file that this dockerd reads, then restart that dockerd. The other file may stay.
+Cure: register the runtime in the file that this dockerd reads, then restart that dockerd. The other file may
+stay.
 
-Sources: Docker documentation (rootless mode, daemon configuration file), docker snap's README, NVIDIA container toolkit installation
-guide (`--config`).
+Sources: Docker documentation (rootless mode, daemon configuration file), docker snap's README, NVIDIA
+container toolkit installation guide (`--config`).
 """
 
 from __future__ import annotations
@@ -52,7 +55,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     daemon, path = docker.daemon, docker.config_path
     argv = docker.daemon.argv if docker.daemon is not None else docker.unit_argv
-    why = "--config-file on its command line" if any(word.startswith("--config-file") for word in argv) else f"it is {docker.kind}"
+    why = (
+        "--config-file on its command line" if any(word.startswith("--config-file") for word in argv) else f"it is {docker.kind}"
+    )
     snap = docker.kind == "snap"
     yield Finding(
         "the nvidia runtime is in a daemon.json that nobody reads",
@@ -64,9 +69,13 @@ def check(facts: Facts) -> Iterator[Finding]:
         ),
         Cure(
             "SHOWN" if snap else "DISRUPTIVE",
-            "A snap cannot run the host's runtime: use Docker's own packages." if snap else f"Register the nvidia runtime in {path}.",
+            "A snap cannot run the host's runtime: use Docker's own packages."
+            if snap
+            else f"Register the nvidia runtime in {path}.",
             ("sudo snap remove docker",) if snap else (_daemon.register(facts, path), _daemon.restart(facts, daemon)),
-            "The snap's images and volumes are lost unless they are saved first (snap save docker)." if snap else advice.RESTART_RISK,
+            "The snap's images and volumes are lost unless they are saved first (snap save docker)."
+            if snap
+            else advice.RESTART_RISK,
         ),
     )
 

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from gpudoctor.facts import Facts
 
 
+# Until runc 1.1.7 a named node needs its link too.
+_LINKS = ("sudo nvidia-ctk system create-dev-char-symlinks --create-all",)
+
+
 def check(facts: Facts) -> Iterator[Finding]:
     """Find the systemd cgroup driver together with rules that systemd does not know."""
     docker, toolkit = facts.docker, facts.toolkit
@@ -39,20 +43,28 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("This host is not run by systemd.")
     if facts.platform.wsl or facts.platform.jetson or docker.kind == "desktop":
         raise NotApplicable("A WSL2 guest, a Jetson and Docker Desktop's machine give the GPU in another way.")
+    if docker.kind == "rootless" or (facts.platform.lxc and facts.lxc.unprivileged):
+        raise NotApplicable("In a user namespace no device rules are set, so a daemon-reload takes none away.")
     if not facts.gpus.present:
         raise NotApplicable("There is no NVIDIA GPU to lose.")
     if not docker.running and docker.config.malformed is not None:
         raise NotApplicable("Which cgroup driver Docker is to use cannot be told: daemon.json is not valid.")
     if docker.cgroup_driver != "systemd":
         return
-    evidence = [Evidence(Where(*docker.cgroup_driver_source), f"cgroup driver systemd (cgroup {facts.cgroup.mode or 'not mounted'})")]
+    evidence = [
+        Evidence(Where(*docker.cgroup_driver_source), f"cgroup driver systemd (cgroup {facts.cgroup.mode or 'not mounted'})")
+    ]
     runc = docker.runc
     numbers = tables.version(runc or "")[:3]
     links = facts.devices.missing_char_links if (1, 1, 3) <= numbers < (1, 1, 7) else ()
     if toolkit.gpus_path == "hook" and not toolkit.no_cgroups:
-        evidence.append(Evidence(Where(toolkit.hook or "hook"), "serves --gpus by adding device rules that systemd does not know"))
+        evidence.append(
+            Evidence(Where(toolkit.hook or "hook"), "serves --gpus by adding device rules that systemd does not know")
+        )
     elif links:
-        evidence.append(Evidence(Where("/dev/char"), f"no link for {', '.join(node.numbers for node in links)}, and runc is {runc}"))
+        evidence.append(
+            Evidence(Where("/dev/char"), f"no link for {', '.join(node.numbers for node in links)}, and runc is {runc}")
+        )
     else:
         return
     yield Finding(
@@ -62,12 +74,20 @@ def check(facts: Facts) -> Iterator[Finding]:
         tuple(evidence),
         Cure(
             "DISRUPTIVE",
-            'Start GPU containers with --device nvidia.com/gpu=all (CDI) or with each device node named, or set '
-            f'"exec-opts": ["native.cgroupdriver=cgroupfs"] in {docker.config_path}.',
-            (advice.restart_docker(facts),),
+            "Start GPU containers anew with --device nvidia.com/gpu=all (CDI) or with each device node named; or, for all of them, set "
+            f'"exec-opts": ["native.cgroupdriver=cgroupfs"] in {docker.config_path} and restart Docker.',
+            (*(_LINKS if links else ()), _run(facts), advice.restart_docker(facts)),
             f"{advice.RESTART_RISK} The cgroupfs driver is wrong on a node whose kubelet uses systemd.",
         ),
     )
+
+
+def _run(facts: Facts) -> str:
+    """Return how to start a container so that systemd knows its device rules."""
+    if facts.docker.cdi_enabled and facts.cdi.gpu_specs:
+        return "docker run --device nvidia.com/gpu=all IMAGE"
+    nodes = " ".join(f"--device {node.path}" for node in facts.devices.nodes.values() if node.path.count("/") == 2)
+    return f"docker run --gpus all {nodes} IMAGE"
 
 
 RULE = Rule(

@@ -1,14 +1,15 @@
 """Docker's default runtime is nvidia, on a machine that has no NVIDIA GPU any more.
 
-Every container then goes through nvidia-container-runtime. Those whose image sets NVIDIA_VISIBLE_DEVICES (all CUDA images, many media
-servers) do not start: "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1". The card was taken out, or
-daemon.json was copied from a machine with one.
+Every container then goes through nvidia-container-runtime. Those whose image sets NVIDIA_VISIBLE_DEVICES (all
+CUDA images, many media servers) do not start: "nvidia-container-cli: initialization error: load library
+failed: libnvidia-ml.so.1". The card was taken out, or daemon.json was copied from a machine with one.
 
-How it is told from its look-alikes: with the GPU on the bus and no driver it is `host/driver-not-installed`, and the default runtime is
-right; a machine that never had a GPU and leaves the default runtime alone has only `host/no-nvidia-gpu`.
+How it is told from its look-alikes: with the GPU on the bus and no driver it is `host/driver-not-installed`,
+and the default runtime is right; a machine that never had a GPU and leaves the default runtime alone has only
+`host/no-nvidia-gpu`.
 
-Cure: take "default-runtime" out of daemon.json and restart Docker. Containers that were created under it keep the runtime that they
-have, and must be created anew.
+Cure: take "default-runtime" out of daemon.json and restart Docker. Containers that were created under it keep
+the runtime that they have, and must be created anew.
 
 Sources: NVIDIA container toolkit documentation; blakeblackshear/frigate discussion 6926.
 """
@@ -41,8 +42,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     line = docker.config.line("default-runtime") if written else None
     yield Finding(
         "the default runtime is nvidia, and there is no GPU",
-        "Docker starts every container by the nvidia runtime, but this machine has no NVIDIA GPU: containers whose image asks for one "
-        "do not start.",
+        "Docker starts every container by the nvidia runtime, but this machine has no NVIDIA GPU: containers whose image asks "
+        "for one do not start.",
         (
             Evidence(Where(docker.config_path, line), "default-runtime is nvidia")
             if line is not None

@@ -1,17 +1,21 @@
 """Docker 29 finds neither a CDI spec of a GPU vendor nor NVIDIA's hook, so `--gpus` fails.
 
-From 29.2 on dockerd serves `--gpus` through CDI. It looks for a spec of kind nvidia.com/... or amd.com/...; where there is none and
-nvidia-container-runtime-hook, its way of old, is not installed either, it says "failed to discover GPU vendor from CDI: no known GPU
-vendor found" (or "unresolvable CDI devices nvidia.com/gpu=all"). Either the toolkit is missing altogether, or only its base package
-is there, whose nvidia-cdi-hook needs a spec.
+From 29.2 on dockerd serves `--gpus` through CDI. It looks for a spec of kind nvidia.com/... or amd.com/...;
+where there is none and nvidia-container-runtime-hook, its way of old, is not installed either, it says
+"failed to discover GPU vendor from CDI: no known GPU vendor found" (or "unresolvable CDI devices
+nvidia.com/gpu=all"). Either the toolkit is missing altogether, or only its base package is there, whose
+nvidia-cdi-hook needs a spec.
 
-How it is told from its look-alikes: on a machine without an NVIDIA GPU the same words only mean that `--gpus` has to go
-(`host/no-nvidia-gpu`); engines before 29.2 say "could not select device driver" instead (`toolkit/toolkit-not-installed`, which also
-explains this finding where no part of the toolkit is there). Why a host with the toolkit has no spec is `cdi/cdi-unresolvable`'s affair.
+How it is told from its look-alikes: on a machine without an NVIDIA GPU the same words only mean that `--gpus`
+has to go (`host/no-nvidia-gpu`); engines before 29.2 say "could not select device driver" instead
+(`toolkit/toolkit-not-installed`, which also explains this finding where no part of the toolkit is there). Why
+a host with the toolkit has no spec is `cdi/cdi-unresolvable`'s affair.
 
-Cure: install the toolkit, and have it write a spec (from 1.18 on nvidia-cdi-refresh does so; else `nvidia-ctk cdi generate`).
+Cure: install the toolkit, and have it write a spec (from 1.18 on nvidia-cdi-refresh does so; else `nvidia-ctk
+cdi generate`).
 
-Sources: moby source (daemon/devices_linux.go, devices_nvidia_linux.go, devices_amd_linux.go), moby pull requests 50228 and 52048.
+Sources: moby source (daemon/devices_linux.go, devices_nvidia_linux.go, devices_amd_linux.go), moby pull
+requests 50228 and 52048.
 """
 
 from __future__ import annotations
@@ -52,8 +56,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     generate = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
     yield Finding(
         "Docker finds no GPU vendor in its CDI specs",
-        "Docker serves --gpus through CDI here, finds no spec of a GPU, and has no NVIDIA hook to fall back on, so --gpus is refused "
-        "(failed to discover GPU vendor from CDI).",
+        "Docker serves --gpus through CDI here, finds no spec of a GPU, and has no NVIDIA hook to fall back on, "
+        "so --gpus is refused (failed to discover GPU vendor from CDI).",
         (
             Evidence(Where(docker.version_source), f"Docker {docker.version}"),
             Evidence(Where(", ".join(facts.cdi.folders or docker.cdi_dirs)), "no spec of kind nvidia.com/... or amd.com/..."),

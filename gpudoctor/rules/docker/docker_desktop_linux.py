@@ -1,17 +1,19 @@
 """The docker client uses Docker Desktop for Linux, whose machine has no GPU.
 
-Docker Desktop runs its daemon in a virtual machine of its own and makes it the client's current context (desktop-linux). The GPU, the
-driver and the toolkit of this host do not exist in there: `--gpus` says "could not select device driver", or the hook says "load
-library failed: libnvidia-ml.so.1", whatever is installed on the host. Only on Windows (WSL2) does Docker Desktop pass a GPU through.
+Docker Desktop runs its daemon in a virtual machine of its own and makes it the client's current context
+(desktop-linux). The GPU, the driver and the toolkit of this host do not exist in there: `--gpus` says "could
+not select device driver", or the hook says "load library failed: libnvidia-ml.so.1", whatever is installed on
+the host. Only on Windows (WSL2) does Docker Desktop pass a GPU through.
 
-How it is told from its look-alikes: the context is desktop-linux, or docker info names Docker Desktop as the operating system. With
-`toolkit/toolkit-not-installed` the same words come from a daemon of this host. Docker Desktop that is installed while the context is
-`default` does no harm.
+How it is told from its look-alikes: the context is desktop-linux, or docker info names Docker Desktop as the
+operating system. With `toolkit/toolkit-not-installed` the same words come from a daemon of this host. Docker
+Desktop that is installed while the context is `default` does no harm.
 
-Cure: where Docker Engine is installed too, go back to it by `docker context use default`; else install it. Images, volumes and
-containers of Docker Desktop stay where they are, and are not those of the engine.
+Cure: where Docker Engine is installed too, go back to it by `docker context use default`; else install it.
+Images, volumes and containers of Docker Desktop stay where they are, and are not those of the engine.
 
-Sources: Docker documentation (Docker Desktop for Linux: how it differs from Docker Engine; GPU support is for Windows with WSL2).
+Sources: Docker documentation (Docker Desktop for Linux: how it differs from Docker Engine; GPU support is for
+Windows with WSL2).
 """
 
 from __future__ import annotations

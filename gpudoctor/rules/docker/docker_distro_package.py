@@ -1,15 +1,17 @@
 """Docker is a distribution's own package of 2018 or before, which takes no part in what the toolkit expects.
 
-RHEL 7, CentOS 7 and Fedora up to 30 carried a Docker 1.13 of their own (`docker`, `docker-latest`): its daemon is called dockerd-current,
-reads /etc/sysconfig/docker, starts GPU containers, if at all, through a hook of its own, and refuses the daemon.json of today's
-guides. It has neither `--gpus` nor a maintainer.
+RHEL 7, CentOS 7 and Fedora up to 30 carried a Docker 1.13 of their own (`docker`, `docker-latest`): its
+daemon is called dockerd-current, reads /etc/sysconfig/docker, starts GPU containers, if at all, through a
+hook of its own, and refuses the daemon.json of today's guides. It has neither `--gpus` nor a maintainer.
 
-How it is told from its look-alikes: Docker's own packages (docker-ce, docker-engine) of the same age are `docker/docker-too-old`.
+How it is told from its look-alikes: Docker's own packages (docker-ce, docker-engine) of the same age are
+`docker/docker-too-old`.
 
-Cure: remove it and install docker-ce or a current moby-engine; on a distribution that old, move to a newer release first. The new
-engine does not take over its containers.
+Cure: remove it and install docker-ce or a current moby-engine; on a distribution that old, move to a newer
+release first. The new engine does not take over its containers.
 
-Sources: NVIDIA/nvidia-container-runtime issue 8; Docker Engine installation guide for CentOS (uninstall old versions).
+Sources: NVIDIA/nvidia-container-runtime issue 8; Docker Engine installation guide for CentOS (uninstall old
+versions).
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """The Docker daemon runs, but does not answer.
 
-`docker info` did not come back within the time limit. Then nothing can be started or stopped, and what the daemon knows (runtimes,
-cgroup driver) cannot be asked. A daemon hangs on a lock of its own, on a disk or network volume that does not answer, on a container
-that it cannot stop, or on a hook that waits for a hung GPU driver; from outside these look alike.
+`docker info` did not come back within the time limit. Then nothing can be started or stopped, and what the
+daemon knows (runtimes, cgroup driver) cannot be asked. A daemon hangs on a lock of its own, on a disk or
+network volume that does not answer, on a container that it cannot stop, or on a hook that waits for a hung
+GPU driver; from outside these look alike.
 
-How it is told from its look-alikes: a stopped daemon (`docker/docker-not-running`) refuses at once, and so does a socket that you have
-no right to. A hung driver hangs nvidia-smi on the host too (`host/nvidia-smi-hangs`): mend that first, since Docker may only wait
-for it.
+How it is told from its look-alikes: a stopped daemon (`docker/docker-not-running`) refuses at once, and so
+does a socket that you have no right to. A hung driver hangs nvidia-smi on the host too
+(`host/nvidia-smi-hangs`): mend that first, since Docker may only wait for it.
 
-Cure: look in the journal, have the daemon write its stacks there (signal USR1, for a report), and restart it. Processes in state D
-cannot be killed; then only a reboot helps.
+Cure: look in the journal, have the daemon write its stacks there (signal USR1, for a report), and restart it.
+Processes in state D cannot be killed; then only a reboot helps.
 
 Sources: Docker documentation (troubleshooting the daemon: force a stack trace).
 """

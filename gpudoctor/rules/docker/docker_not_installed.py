@@ -1,13 +1,14 @@
 """There is no container engine on this host: neither Docker nor podman.
 
-Driver and toolkit may be perfect; nothing is there that could start a container. Where only the docker *client* is installed, every
-command says "Cannot connect to the Docker daemon".
+Driver and toolkit may be perfect; nothing is there that could start a container. Where only the docker
+*client* is installed, every command says "Cannot connect to the Docker daemon".
 
-How it is told from its look-alikes: an engine that is there and stopped is `docker/docker-not-running`; a client that is told to talk
-to another machine is `docker/docker-elsewhere`; with podman, on a Kubernetes node (containerd, CRI-O) and on a host of LXC guests Docker
-is not needed and nothing is found.
+How it is told from its look-alikes: an engine that is there and stopped is `docker/docker-not-running`; a
+client that is told to talk to another machine is `docker/docker-elsewhere`; with podman, on a Kubernetes node
+(containerd, CRI-O) and on a host of LXC guests Docker is not needed and nothing is found.
 
-Cure: install Docker Engine as this distribution does it (or podman, which takes GPUs by CDI). We only show the commands.
+Cure: install Docker Engine as this distribution does it (or podman, which takes GPUs by CDI). We only show
+the commands.
 
 Sources: Docker Engine installation guide.
 """
@@ -48,7 +49,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     client = facts.host.lstat("/usr/bin/docker") is not None
     yield Finding(
         "no container engine is installed",
-        "Neither Docker Engine nor podman is installed" + (", only the docker client is" if client else "") + ": no container can run.",
+        "Neither Docker Engine nor podman is installed"
+        + (", only the docker client is" if client else "")
+        + ": no container can run.",
         (
             Evidence(Where(facts.packages.source), "no package of Docker Engine or podman"),
             Evidence(Where("/usr/bin/dockerd"), "absent"),

@@ -1,18 +1,24 @@
-"""Docker was not restarted since its configuration or the toolkit came: the running daemon does not know them.
+"""Docker was not restarted since its configuration or the toolkit came: the running daemon does not know
+them.
 
-dockerd reads daemon.json and looks for the toolkit's hook only when it starts. Until then `--runtime=nvidia` says "unknown or invalid
-runtime name: nvidia", and `--gpus` says "could not select device driver "" with capabilities: [[gpu]]", although everything is in place.
+dockerd reads daemon.json and looks for the toolkit's hook only when it starts. Until then `--runtime=nvidia`
+says "unknown or invalid runtime name: nvidia", and `--gpus` says "could not select device driver "" with
+capabilities: [[gpu]]", although everything is in place.
 
-It is found where daemon.json sets something that `docker info` lacks (the nvidia runtime, the default runtime, CDI, the cgroup
-driver), or where the hook came after the start of dockerd. A hook that is newer than dockerd may also be an upgrade of one that was
-there before; then nothing is wrong. So a daemon that knows the nvidia runtime, or a log of dpkg's that tells of an upgrade, clears it.
+It is found where daemon.json sets something that `docker info` lacks (the nvidia runtime, the default
+runtime, CDI, the cgroup driver), or where the hook came after the start of dockerd. A hook that is newer than
+dockerd may also be an upgrade of one that was there before; then nothing is wrong. So a daemon that knows the
+nvidia runtime, or a log of dpkg's that tells of an upgrade, clears it.
 
-How it is told from its look-alikes: with `docker/runtime-not-registered` daemon.json has no such runtime; with
-`docker/daemon-json-wrong-file` the daemon reads another file; with `toolkit/toolkit-not-installed` there is no hook at all.
+How it is told from its look-alikes: with `docker/runtime-not-registered` daemon.json has no such runtime;
+with `docker/daemon-json-wrong-file` the daemon reads another file; with `toolkit/toolkit-not-installed` there
+is no hook at all.
 
-Cure: restart Docker. It stops running containers unless live-restore is on. For runtimes alone a reload is enough, and stops nothing.
+Cure: restart Docker. It stops running containers unless live-restore is on. For runtimes alone a reload is
+enough, and stops nothing.
 
-Sources: moby source (the daemon's reloadable settings; device drivers are registered at the start), proc(5) for the start time.
+Sources: moby source (the daemon's reloadable settings; device drivers are registered at the start), proc(5)
+for the start time.
 """
 
 from __future__ import annotations
@@ -53,7 +59,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     layers += [layer for _, _, layer in missing if layer is not None and layer not in layers]
     texts = []
     if hook:
-        texts.append("dockerd looks for the toolkit's hook when it starts, and started before the hook came: `--gpus` is refused.")
+        texts.append(
+            "dockerd looks for the toolkit's hook when it starts, and started before the hook came: `--gpus` is refused."
+        )
     if missing:
         texts.append(f"The running daemon lacks what {config.path} sets ({', '.join(told)}): it reads the file when it starts.")
     evidence = [
@@ -66,7 +74,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     reload = not hook and set(told) <= {"runtimes.nvidia", "default-runtime"} and docker.kind != "snap"
     restart = _daemon.restart(facts, daemon)
     yield Finding(
-        "Docker was not restarted since the toolkit was installed" if hook else "Docker was not restarted since daemon.json was edited",
+        "Docker was not restarted since the toolkit was installed"
+        if hook
+        else "Docker was not restarted since daemon.json was edited",
         " ".join(texts),
         tuple(evidence),
         Cure(

@@ -1,15 +1,18 @@
 """Docker is installed, but the daemon that `docker` talks to does not run.
 
-Every command then says "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?". It was
-never enabled, was stopped, or stopped by itself; why, is in its journal. Where DOCKER_HOST or the context names the socket of a
-rootless daemon, it is that one that has to run, whatever else does.
+Every command then says "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker
+daemon running?". It was never enabled, was stopped, or stopped by itself; why, is in its journal. Where
+DOCKER_HOST or the context names the socket of a rootless daemon, it is that one that has to run, whatever
+else does.
 
 How it is told from its look-alikes: a daemon.json that dockerd refuses (`docker/daemon-json-invalid`,
-`docker/daemon-json-flag-conflict`) is the usual reason, and then explains this finding. A daemon that runs and does not answer is
-`docker/docker-hangs`; one that refuses *you* is no fault of Docker's ("permission denied": run with sudo). With `docker.socket` active,
-systemd starts the daemon at the first request: that counts as ready.
+`docker/daemon-json-flag-conflict`) is the usual reason, and then explains this finding. A daemon that runs
+and does not answer is `docker/docker-hangs`; one that refuses *you* is no fault of Docker's ("permission
+denied": run with sudo). With `docker.socket` active, systemd starts the daemon at the first request: that
+counts as ready.
 
-Cure: read the journal, then start and enable the service. It starts the containers that have a restart policy.
+Cure: read the journal, then start and enable the service. It starts the containers that have a restart
+policy.
 
 Sources: Docker documentation (troubleshooting the daemon), systemd.socket(5).
 """
@@ -61,10 +64,17 @@ def check(facts: Facts) -> Iterator[Finding]:
         f"Docker is installed, but no daemon serves {docker.address}, so no container can be started.",
         (
             *_daemon.seen(facts, None),
-            *(Evidence(Where(f"{unit}"), f"systemctl is-active says {state}") for unit, state in states.items() if state != "unknown"),
+            *(
+                Evidence(Where(f"{unit}"), f"systemctl is-active says {state}")
+                for unit, state in states.items()
+                if state != "unknown"
+            ),
         )
         if not docker.daemons
-        else tuple(Evidence(Where(f"/proc/{each.pid}"), f"this dockerd is {each.kind}, run by user {each.uid}") for each in docker.daemons),
+        else tuple(
+            Evidence(Where(f"/proc/{each.pid}"), f"this dockerd is {each.kind}, run by user {each.uid}")
+            for each in docker.daemons
+        ),
         Cure(
             "DISRUPTIVE",
             "Read in the journal why it stopped, then start it.",

@@ -1,11 +1,12 @@
 """Docker Engine is older than 19.03, the first with `--gpus`.
 
-`docker run --gpus all` then says "unknown flag: --gpus" (the client) or the daemon ignores the request. Only `--runtime=nvidia` gives a
-container the GPU, where that runtime is registered; compose files with a reservation of devices do not work at all. No release before
-25.0 gets fixes any more.
+`docker run --gpus all` then says "unknown flag: --gpus" (the client) or the daemon ignores the request. Only
+`--runtime=nvidia` gives a container the GPU, where that runtime is registered; compose files with a
+reservation of devices do not work at all. No release before 25.0 gets fixes any more.
 
-How it is told from its look-alikes: "could not select device driver" comes from an engine that knows `--gpus` and lacks the toolkit
-(`toolkit/toolkit-not-installed`). A distribution's own Docker 1.13 is `docker/docker-distro-package`.
+How it is told from its look-alikes: "could not select device driver" comes from an engine that knows `--gpus`
+and lacks the toolkit (`toolkit/toolkit-not-installed`). A distribution's own Docker 1.13 is
+`docker/docker-distro-package`.
 
 Cure: upgrade Docker Engine; containers and images are kept. We only show the commands.
 

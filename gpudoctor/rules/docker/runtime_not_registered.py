@@ -1,18 +1,22 @@
 """Something asks Docker for the nvidia runtime, and the daemon does not know it.
 
-`docker run --runtime=nvidia` then says "unknown or invalid runtime name: nvidia" ("Unknown runtime specified nvidia" before 23.0), and with
-`"default-runtime": "nvidia"` dockerd does not even start ("specified default runtime 'nvidia' does not exist"). The step
-`nvidia-ctk runtime configure` was skipped, or an update of the system (NAS, Jetson) put its own daemon.json back.
+`docker run --runtime=nvidia` then says "unknown or invalid runtime name: nvidia" ("Unknown runtime specified
+nvidia" before 23.0), and with `"default-runtime": "nvidia"` dockerd does not even start ("specified default
+runtime 'nvidia' does not exist"). The step `nvidia-ctk runtime configure` was skipped, or an update of the
+system (NAS, Jetson) put its own daemon.json back.
 
-A host whose containers get the GPU by `--gpus` or by a CDI name needs no such runtime and is healthy without it. So this is found only
-where something here names it: daemon.json's default-runtime, a container that was created with it, a mode in config.toml that only the
-runtime serves; and on a Jetson, where nothing else gives a container the GPU.
+A host whose containers get the GPU by `--gpus` or by a CDI name needs no such runtime and is healthy without
+it. So this is found only where something here names it: daemon.json's default-runtime, a container that was
+created with it, a mode in config.toml that only the runtime serves; and on a Jetson, where nothing else gives
+a container the GPU.
 
-How it is told from its look-alikes: with `docker/docker-not-restarted` daemon.json has the runtime and the running daemon does not;
-with `docker/daemon-json-wrong-file` another file has it; a snap or Docker Desktop has settings of its own (`docker/docker-snap`,
-`docker/docker-desktop-linux`); where the runtime's *program* is missing it is `toolkit/runtime-binary-missing`.
+How it is told from its look-alikes: with `docker/docker-not-restarted` daemon.json has the runtime and the
+running daemon does not; with `docker/daemon-json-wrong-file` another file has it; a snap or Docker Desktop
+has settings of its own (`docker/docker-snap`, `docker/docker-desktop-linux`); where the runtime's *program*
+is missing it is `toolkit/runtime-binary-missing`.
 
-Cure: register it in the daemon.json that this dockerd reads, then restart Docker (a reload is enough for runtimes).
+Cure: register it in the daemon.json that this dockerd reads, then restart Docker (a reload is enough for
+runtimes).
 
 Sources: NVIDIA container toolkit installation guide; moby source (daemon/config, runtimes).
 """
@@ -50,7 +54,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     evidence = [*_configured(facts)]
     containers = docker.known_containers if evidence else docker.containers
     asking = [container for container in containers if container.runtime == "nvidia"]
-    evidence += [Evidence(Where(each.path), f"container {each.name} was created with the runtime nvidia") for each in asking[:_NAMED]]
+    evidence += [
+        Evidence(Where(each.path), f"container {each.name} was created with the runtime nvidia") for each in asking[:_NAMED]
+    ]
     if not evidence:
         return
     known = docker.runtimes

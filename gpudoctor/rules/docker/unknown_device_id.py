@@ -1,18 +1,22 @@
 """A container asks for a GPU that this host does not have.
 
-The request names an index or a UUID, and no GPU here has it: nvidia-container-cli says "device error: 1: unknown device", and with a
-word such as `false` "device error: false: unknown device". A GPU was removed or replaced, a compose file came from another host, or
-more GPUs are asked for than there are. The same goes for a UUID in daemon.json's node-generic-resources (Swarm).
+The request names an index or a UUID, and no GPU here has it: nvidia-container-cli says "device error: 1:
+unknown device", and with a word such as `false` "device error: false: unknown device". A GPU was removed or
+replaced, a compose file came from another host, or more GPUs are asked for than there are. The same goes for
+a UUID in daemon.json's node-generic-resources (Swarm).
 
-Only what a container of this daemon, or daemon.json, really names is looked at; a host by itself cannot have this fault. Indices count
-from 0 in the order of the PCI bus. MIG devices and CDI names (`nvidia.com/gpu=...`) are judged by other rules.
+Only what a container of this daemon, or daemon.json, really names is looked at; a host by itself cannot have
+this fault. Indices count from 0 in the order of the PCI bus. MIG devices and CDI names (`nvidia.com/gpu=...`)
+are judged by other rules.
 
-How it is told from its look-alikes: a MIG UUID of the old form is `mig/mig-uuid-format`; an index that the driver lost at run time is
-`hardware/xid79-fallen-off-bus`; without a loaded driver nothing can be said.
+How it is told from its look-alikes: a MIG UUID of the old form is `mig/mig-uuid-format`; an index that the
+driver lost at run time is `hardware/xid79-fallen-off-bus`; without a loaded driver nothing can be said.
 
-Cure: create the container anew with an index or a UUID that is here (`nvidia-smi -L` lists them), or with `all`.
+Cure: create the container anew with an index or a UUID that is here (`nvidia-smi -L` lists them), or with
+`all`.
 
-Sources: libnvidia-container source (selection of devices), NVIDIA container toolkit documentation (NVIDIA_VISIBLE_DEVICES).
+Sources: libnvidia-container source (selection of devices), NVIDIA container toolkit documentation
+(NVIDIA_VISIBLE_DEVICES).
 """
 
 from __future__ import annotations
