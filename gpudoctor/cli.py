@@ -224,7 +224,7 @@ def device_args(
         _complain(f"cannot tell: {missed}")
         raise typer.Exit(CANNOT_TELL) from None
     for missing in found.missing:
-        _complain(f"{missing.what} is missing: {missing.why}. This makes it: {missing.command}")
+        _complain(f"missing: {missing.what}: {missing.why}; run: {missing.command}")
     for remark in found.remarks:
         _complain(remark)
     if not found.missing or allow_missing or form == "json":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpudoctor import engine
+from gpudoctor.host import hostfile
 from tests.cases import FIXTURES, Case, all_cases, diagnose, words
 
 CASES = all_cases()
@@ -68,3 +69,21 @@ def test_there_are_hosts_and_cases() -> None:
     assert len([case for case in CASES if case.rule is None]) >= 24
     assert len([case for case in CASES if case.rule]) >= 2 * len(engine.all_rules())
     assert FIXTURES.is_dir()
+
+
+def test_every_common_failure_has_a_whole_machine_and_healthy_ones_are_many():
+    """Each rule of rank 40 or less is found on a whole machine, and at least a dozen whole machines have no error and no warning."""
+    machines = [case for case in CASES if case.rule is None]
+    found = {name for case in machines for name in case.finds}
+    assert not [rule.name for rule in engine.all_rules() if rule.rank <= 40 and rule.name not in found]
+    severities = {rule.name: rule.severity for rule in engine.all_rules()}
+    healthy = [case for case in machines if all(severities[name] == "hint" for name in case.finds)]
+    assert len(healthy) >= 12
+
+
+def test_every_healthy_host_knows_its_date():
+    """A healthy machine answers `date +%s`, or the rules about ended branches could not tell."""
+    for case in CASES:
+        if case.rule is None and not case.finds:
+            told = hostfile.load(str(case.path)).run("date", "+%s")
+            assert told.out.strip().isdigit(), case.name

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from gpudoctor.host import NoAnswer
+
 if TYPE_CHECKING:
     from gpudoctor.facts import Facts
 
@@ -61,9 +63,9 @@ class Instance(NamedTuple):
 
 
 class Gpu(NamedTuple):
-    """A GPU: NVML's index, PCI address, minor of its node; ``chosen`` where it or a MIG device of it was asked for."""
+    """A GPU: its index (NVML's), PCI address, minor of its node; ``chosen`` where it or a MIG device of it was asked for."""
 
-    index: int
+    number: int
     address: str
     uuid: str
     minor: int | None
@@ -77,7 +79,7 @@ class Gpu(NamedTuple):
         """What of it is given, as the toolkit names it: its index, or its chosen MIG devices (``0:1``)."""
         if self.instances:
             return tuple(each.name for each in self.instances if each.chosen)
-        return (str(self.index),) if self.chosen else ()
+        return (str(self.number),) if self.chosen else ()
 
 
 class Node(NamedTuple):
@@ -167,7 +169,13 @@ def answer(facts: Facts, wanted: Request, source: str) -> Answer:
         return Answer(text, (*selection.missing, *missing), (*selection.remarks, *remarks))
     injection = inject.NOTHING
     if wanted.format in _FOR_DOCKER and selection.gpus:
-        injection = inject.injection(facts, selection, wanted)
+        try:
+            injection = inject.injection(facts, selection, wanted)
+        except (Refused, NoAnswer) as reason:
+            # The nodes are what they are, whatever daemon `docker` reaches.
+            if wanted.format != "json":
+                raise
+            injection = inject.NOTHING._replace(remarks=(str(reason),))
     told = (*selection.remarks, *injection.remarks, *emit.remarks(selection, injection, wanted))
     missing = (*selection.missing, *injection.missing)
     return Answer(emit.emit(selection, injection, wanted, (source, missing, told)), missing, told)

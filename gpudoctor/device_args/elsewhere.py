@@ -18,7 +18,9 @@ def wsl(facts: Facts, wanted: Request) -> Selection:
     if facts.wsl.version == 1:
         raise Refused("WSL 1 has no GPU; on Windows, `wsl --set-version DISTRIBUTION 2` makes this WSL 2.")
     if wanted.gpus not in {("all",), ("0",)}:
-        raise Refused(f"{DXG} is one node for every GPU of Windows: --gpus {','.join(wanted.gpus)} cannot be given alone, only all.")
+        raise Refused(
+            f"{DXG} is one node for every GPU of Windows: --gpus {','.join(wanted.gpus)} cannot be given alone, only all."
+        )
     stat = facts.host.followed(DXG)
     if stat is None:
         command = "wsl --update && wsl --shutdown  # on Windows, whose NVIDIA driver makes it"

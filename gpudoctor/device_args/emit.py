@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from gpudoctor.device_args.inject import Injection
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-=:@%+,")
-_PLUGIN = "The right way on Kubernetes is the NVIDIA device plugin (resources: limits: nvidia.com/gpu): it opens the device cgroup."
+_PLUGIN = (
+    "The right way on Kubernetes is the NVIDIA device plugin (resources: limits: nvidia.com/gpu): it opens the device cgroup."
+)
 _NODES_ONLY = "the driver's libraries are not injected by device nodes"
 
 
@@ -61,9 +63,13 @@ def remarks(selection: Selection, injection: Injection, wanted: Request) -> tupl
     form = wanted.format
     found = []
     if form == "compose" and wanted.style == "devices" and injection.by in {"hook", "cdi"}:
-        found.append("`devices:` gives nodes only; the driver's libraries come by what --style reservation prints, under the same service.")
+        found.append(
+            "`devices:` gives nodes only; the driver's libraries come by what --style reservation prints, under the same service."
+        )
     elif form == "cdi-spec":
-        found.append(f"This spec has nodes only: {_NODES_ONLY}. Where nvidia-ctk is to be had, `nvidia-ctk cdi generate` writes a full one.")
+        found.append(
+            f"This spec has nodes only: {_NODES_ONLY}. Where nvidia-ctk is to be had, `nvidia-ctk cdi generate` writes a full one."
+        )
     elif form == "podman" or wanted.style == "quadlet":
         found.append(f"These are nodes only: {_NODES_ONLY}. With a CDI spec of nvidia-ctk, use --format cdi.")
     elif form == "nomad":
@@ -72,7 +78,9 @@ def remarks(selection: Selection, injection: Injection, wanted: Request) -> tupl
         found.append(_PLUGIN)
     closed = [node.path for node in selection.chosen if not node.mode & 0o006]
     if closed and form != "cdi":
-        found.append(f"Only its group may open {', '.join(closed)}: a program that is not root in the container needs --group-add.")
+        found.append(
+            f"Only its group may open {', '.join(closed)}: a program that is not root in the container needs --group-add."
+        )
     return tuple(found)
 
 
@@ -177,12 +185,12 @@ def _cdi_spec(selection: Selection) -> Iterator[str]:
     caps = {path for gpu in selection.gpus for each in gpu.instances for path in each.nodes}
     if selection.kind in {"machine", "guest"}:
         for gpu in selection.gpus:
-            nodes = [node for node in selection.chosen if node.gpu == gpu.index]
+            nodes = [node for node in selection.chosen if node.gpu == gpu.number]
             for each in gpu.instances:
                 if each.chosen:
                     own[each.name] = nodes + [node for node in selection.chosen if node.path in each.nodes]
             if gpu.chosen and not gpu.instances:
-                own[str(gpu.index)] = nodes
+                own[str(gpu.number)] = nodes
     shared = [node for node in selection.chosen if node.gpu is None and node.path not in caps]
     if selection.everything:
         own["all"] = [node for node in selection.chosen if node not in shared] or shared
@@ -263,7 +271,8 @@ def _json(selection: Selection, injection: Injection, wanted: Request, told: tup
         "requested": {"gpus": list(wanted.gpus), "with": list(wanted.purposes)},
         "gpus": [_gpu(gpu) for gpu in selection.gpus],
         "nodes": [
-            {"path": node.path, "major": node.major, "minor": node.minor, "in": node.chosen, "why": node.why} for node in selection.nodes
+            {"path": node.path, "major": node.major, "minor": node.minor, "in": node.chosen, "why": node.why}
+            for node in selection.nodes
         ],
         "missing": absent,
         "injection": injection.by,
@@ -275,11 +284,14 @@ def _json(selection: Selection, injection: Injection, wanted: Request, told: tup
 
 def _gpu(gpu: Gpu) -> dict[str, Any]:
     return {
-        "index": gpu.index,
+        "index": gpu.number,
         "address": gpu.address or None,
         "uuid": gpu.uuid or None,
         "minor": gpu.minor,
         "model": gpu.model or None,
         "in": gpu.chosen,
-        "mig": [{"name": each.name, "gi": each.gi, "ci": each.ci, "uuid": each.uuid or None, "in": each.chosen} for each in gpu.instances],
+        "mig": [
+            {"name": each.name, "gi": each.gi, "ci": each.ci, "uuid": each.uuid or None, "in": each.chosen}
+            for each in gpu.instances
+        ],
     }

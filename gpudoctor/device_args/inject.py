@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from gpudoctor.device_args import Request, Selection
     from gpudoctor.facts import Facts
 
-_PODMAN_WITH_CDI = (4, 1)
-GPU = "nvidia.com/gpu"
-
 
 class Injection(NamedTuple):
     """What serves the libraries here: ``words`` stand before the nodes on ``docker run``'s command line (no shell quotes).
@@ -45,7 +42,9 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
     if docker.remote:
         raise Unseen("docker", f"it talks to {docker.address}, and that host has the nodes: run gpudoctor there")
     if docker.desktop is not None:
-        raise Refused("Docker Desktop's daemon runs in a machine of its own, which has other nodes: use `docker run --gpus all` alone.")
+        raise Refused(
+            "Docker Desktop's daemon runs in a machine of its own, which has other nodes: use `docker run --gpus all` alone."
+        )
     names = () if selection.everything else _names(selection)
     capabilities = () if wanted.purposes == ("compute",) else ("utility", *wanted.purposes)
     if docker.installed:
@@ -70,13 +69,17 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
 def _nothing(facts: Facts, selection: Selection, wanted: Request) -> Injection:
     """Return what to say where nothing injects the libraries."""
     why = "no nvidia-container-runtime-hook is on Docker's PATH" if facts.docker.installed else "Docker is not installed"
-    remark = f"Nothing on this host serves `docker run --gpus` ({why}): the container gets device nodes, and the driver's libraries "
+    remark = (
+        f"Nothing on this host serves `docker run --gpus` ({why}): the container gets device nodes, and the driver's libraries "
+    )
     remark += "only by the mounts that are printed too." if selection.mounts else "are not injected; its image must bring them."
     if wanted.format == "compose" and wanted.style in {"reservation", "gpus"}:
         from gpudoctor.rules import advice
 
         command = " && ".join(advice.install_toolkit(facts))
-        return NOTHING._replace(missing=(Missing("the NVIDIA container toolkit", f"`{wanted.style}` asks Docker for a GPU, and {why}", command),))
+        return NOTHING._replace(
+            missing=(Missing("the NVIDIA container toolkit", f"`{wanted.style}` asks Docker for a GPU, and {why}", command),)
+        )
     return NOTHING._replace(remarks=(remark,))
 
 
@@ -96,8 +99,10 @@ def _gpus(names: tuple[str, ...], capabilities: tuple[str, ...]) -> str:
 
 def cdi_names(facts: Facts, selection: Selection) -> tuple[tuple[str, ...], tuple[Missing, ...], tuple[str, ...]]:
     """Return the CDI names of the selection, what is missing for them to be taken, and remarks."""
+    from gpudoctor.facts.cdi import GPU
+
     wanted = ("all",) if selection.everything else selection.names
-    missing = _engine(facts)
+    missing, remarks = _engine(facts)
     known = facts.cdi.devices
     uuids = {each.name: each.uuid for gpu in selection.gpus for each in gpu.instances}
     names = []
@@ -107,28 +112,34 @@ def cdi_names(facts: Facts, selection: Selection) -> tuple[tuple[str, ...], tupl
         names.append(found or candidates[0])
         if found is None:
             missing.append(Missing(candidates[0], "no CDI spec of this host defines it", _spec_command(facts)))
-    remark = "The nodes and libraries are those of the CDI spec, written when it was made; `gpudoctor doctor` says whether it is stale."
-    return tuple(names), tuple(missing), (remark,)
+    if not missing:
+        files = ", ".join(sorted({known[name].path for name in names}))
+        remarks.append(f"The nodes and libraries are those that {files} names; `gpudoctor doctor` says whether it is stale.")
+    return tuple(names), tuple(missing), tuple(remarks)
 
 
-def _engine(facts: Facts) -> list[Missing]:
-    """Return what keeps this host's engine from taking CDI names: Docker where it is installed, else podman."""
+def _engine(facts: Facts) -> tuple[list[Missing], list[str]]:
+    """Return what keeps every engine of this host from taking CDI names, and which of two does not where the other does."""
     docker = facts.docker
-    if docker.installed:
-        if docker.cdi_enabled:
-            return []
-        if docker.since("cdi"):
-            command = f'sudoedit {docker.config_path}  # "features": {{"cdi": true}}, then restart Docker'
-            return [Missing("CDI in Docker", f"Docker {docker.version} takes CDI names only where features.cdi is true", command)]
-        why = f"Docker {docker.version or 'of an unknown version'} takes no CDI names; 25.0 is the first that does"
-        return [Missing("an engine with CDI", why, "gpudoctor device-args --format args")]
+    if docker.installed and docker.cdi_enabled:
+        return [], []
+    if docker.installed and docker.since("cdi"):
+        command = f'sudoedit {docker.config_path}  # "features": {{"cdi": true}}, then restart Docker'
+        found = Missing("CDI in Docker", f"Docker {docker.version} takes CDI names only where features.cdi is true", command)
+    else:
+        why = "neither Docker nor podman is installed"
+        if docker.installed:
+            why = f"Docker {docker.version or 'of an unknown version'} takes no CDI names, 25.0 is the first that does"
+        found = Missing("an engine that takes CDI names", why, "gpudoctor device-args --format args  # needs none")
     from gpudoctor import tables
+    from gpudoctor.facts.cdi import PODMAN_SINCE
 
     version = facts.podman.version
-    if version is not None and tables.version(version) >= _PODMAN_WITH_CDI:
-        return []
-    why = f"podman {version} is older than 4.1" if version is not None else "neither Docker nor podman is installed"
-    return [Missing("an engine with CDI", why, "gpudoctor device-args --format args")]
+    if version is not None and tables.version(version) >= PODMAN_SINCE:
+        return [], [f"Only podman takes this here: {found.why}."] if docker.installed else []
+    if version is not None and not docker.installed:
+        found = found._replace(why=f"podman {version} is older than 4.1, the first that does")
+    return [found], []
 
 
 def _spec_command(facts: Facts) -> str:

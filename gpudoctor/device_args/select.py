@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gpudoctor.device_args import Gpu, Instance, Missing, Node, Refused, Request, Selection
+from gpudoctor.device_args import Gpu, Instance, Kind, Missing, Node, Refused, Request, Selection
 from gpudoctor.facts.devices import NVIDIA_MAJOR
 from gpudoctor.host import Unseen
 
@@ -52,7 +52,7 @@ def select(facts: Facts, wanted: Request) -> Selection:
         for each in gpu.instances
         if each.name in wanted.gpus
     )
-    kind = "machine" if guest is None else "guest"
+    kind: Kind = "machine" if guest is None else "guest"
     return Selection(kind, gpus, nodes, missing, "all" in wanted.gpus, remarks)
 
 
@@ -94,17 +94,17 @@ def _instances(facts: Facts, index: int, minor: int) -> tuple[Instance, ...]:
     """Return the MIG devices of the GPU with this minor, in order of GPU and compute instance."""
     # The folders below capabilities/ are called after the minor: gpu3 is /dev/nvidia3, whatever its index.
     nodes = {name: f"{_CAPS}{number}" for number, name in facts.gpus.mig_minors.items() if name.startswith(f"gpu{minor}/gi")}
-    pairs = []
+    places = []
     for name in nodes:
-        _, gi, *ci = name.split("/")
-        numbers = (gi.removeprefix("gi"), ci[0].removeprefix("ci")) if ci else ()
+        _, instance, *part = name.split("/")
+        numbers = (instance.removeprefix("gi"), part[0].removeprefix("ci")) if part else ()
         if numbers and all(number.isdigit() for number in numbers):
-            pairs.append((int(numbers[0]), int(numbers[1])))
+            places.append((int(numbers[0]), int(numbers[1])))
     found = []
-    for place, (gi, ci) in enumerate(sorted(pairs)):
+    for count, (gi, ci) in enumerate(sorted(places)):
         whole = f"gpu{minor}/gi{gi}"
         own = tuple(nodes[name] for name in (whole, f"{whole}/ci{ci}") if name in nodes)
-        found.append(Instance(f"{index}:{place}", gi, ci, own))
+        found.append(Instance(f"{index}:{count}", gi, ci, own))
     return tuple(found)
 
 
@@ -119,7 +119,7 @@ def _chosen(facts: Facts, gpus: tuple[Gpu, ...], wanted: Request) -> tuple[Gpu, 
             uuids.update(dict.fromkeys(named, word))
     found = []
     for gpu in gpus:
-        whole = str(gpu.index) in names
+        whole = str(gpu.number) in names
         instances = tuple(
             each._replace(chosen=whole or each.name in names, uuid=uuids.get(each.name, "")) for each in gpu.instances
         )
@@ -131,16 +131,16 @@ def _named(facts: Facts, gpus: tuple[Gpu, ...], word: str) -> set[str]:
     """Return the names (``0``, ``0:1``) of what a word means: ``all``, an index, a PCI address, a UUID, a MIG device."""
     lowered = word.lower()
     if word == "all":
-        return {str(gpu.index) for gpu in gpus}
+        return {str(gpu.number) for gpu in gpus}
     if lowered.startswith("mig-"):
         return {_mig(facts, gpus, word)}
     if lowered.startswith("gpu-"):
-        return {str(_by_uuid(facts, gpus, word).index)}
+        return {str(_by_uuid(facts, gpus, word).number)}
     if "." in word:
         address = _address(lowered)
-        named = {str(gpu.index) for gpu in gpus if gpu.address == address}
+        named = {str(gpu.number) for gpu in gpus if gpu.address == address}
     else:
-        named = {str(gpu.index) for gpu in gpus} | {each.name for gpu in gpus for each in gpu.instances}
+        named = {str(gpu.number) for gpu in gpus} | {each.name for gpu in gpus for each in gpu.instances}
         named &= {word}
     if not named:
         raise Refused(f"There is no GPU {word} here; {_here(gpus)}")
@@ -149,7 +149,7 @@ def _named(facts: Facts, gpus: tuple[Gpu, ...], word: str) -> set[str]:
 
 def _here(gpus: tuple[Gpu, ...]) -> str:
     """Return a sentence about the GPUs that can be named."""
-    names = [f"{gpu.index} ({gpu.address}, {gpu.uuid})" for gpu in gpus]
+    names = [f"{gpu.number} ({gpu.address}, {gpu.uuid})" for gpu in gpus]
     names += [each.name for gpu in gpus for each in gpu.instances]
     return f"there are: {', '.join(names)}."
 
@@ -207,10 +207,14 @@ def _mig(facts: Facts, gpus: tuple[Gpu, ...], word: str) -> str:
 def _nvml(facts: Facts, word: str) -> list[dict[str, Any]]:
     """Return NVML's GPUs; raises Unseen where it may not be asked or does not answer."""
     if not facts.driver.safe_to_ask:
-        raise Unseen(word, "only NVML knows this UUID, and it is not asked while nodes are missing (it would create them); use index 0:1")
+        raise Unseen(
+            word, "only NVML knows this UUID, and it is not asked while nodes are missing (it would create them); use index 0:1"
+        )
     told = facts.driver.nvml or {}
     if told.get("init") != 0:
-        raise Unseen(word, f"only NVML knows this UUID, and it does not answer ({told.get('error') or 'it hangs or is not installed'})")
+        raise Unseen(
+            word, f"only NVML knows this UUID, and it does not answer ({told.get('error') or 'it hangs or is not installed'})"
+        )
     gpus = told.get("gpus")
     return gpus if isinstance(gpus, list) else []
 
@@ -220,7 +224,7 @@ def _nodes(
 ) -> tuple[tuple[Node, ...], tuple[Missing, ...]]:
     """Return every node with the decision about it, in output order, and the needed ones that are missing."""
     needed = _needed(gpus, wanted)
-    rank = {gpu.node: gpu.index for gpu in gpus}
+    rank = {gpu.node: gpu.number for gpu in gpus}
     found = []
     missing = []
     for path in sorted(facts.devices.nodes, key=lambda path: _place(path, rank)):
@@ -245,7 +249,7 @@ def _needed(gpus: tuple[Gpu, ...], wanted: Request) -> dict[str, str]:
     needed = {}
     for gpu in gpus:
         if gpu.chosen:
-            needed[gpu.node] = f"GPU {gpu.index} ({gpu.address}{f', {gpu.model}' if gpu.model else ''})"
+            needed[gpu.node] = f"GPU {gpu.number} ({gpu.address}{f', {gpu.model}' if gpu.model else ''})"
     needed[_CTL] = "every program that uses a GPU opens it"
     if _computes(wanted):
         needed[_UVM] = "CUDA cannot work without it"
@@ -270,7 +274,12 @@ def _judged(path: str, gpus: tuple[Gpu, ...], wanted: Request, needed: dict[str,
         return True, needed[path]
     if path.removeprefix("/dev/nvidia").isdigit():
         gpu = next((gpu for gpu in gpus if gpu.node == path), None)
-        return False, f"GPU {gpu.index} ({gpu.address}) was not asked for" if gpu is not None else "no GPU that can be used has this minor"
+        return (
+            False,
+            f"GPU {gpu.number} ({gpu.address}) was not asked for"
+            if gpu is not None
+            else "no GPU that can be used has this minor",
+        )
     if path == _TOOLS:
         return _computes(wanted), "for profilers and cuda-gdb" if _computes(wanted) else "only for compute and video"
     if path == _UVM:
@@ -285,7 +294,10 @@ def _judged(path: str, gpus: tuple[Gpu, ...], wanted: Request, needed: dict[str,
         return given, "IMEX channel: memory of GPUs of other machines over NVLink" if given else "only for compute"
     if path.startswith((_SWITCH, _LINK)):
         every = "all" in wanted.gpus
-        return every, "NVLink fabric of this board" if every else "the fabric serves every GPU of the board, and only some were asked for"
+        return (
+            every,
+            "NVLink fabric of this board" if every else "the fabric serves every GPU of the board, and only some were asked for",
+        )
     return False, "neither CUDA nor graphics needs it"
 
 
@@ -320,8 +332,15 @@ def _command(facts: Facts, path: str, guest: str | None, *, stale: bool = False)
     if path.startswith(_CAPS):
         making = _making_cap(facts, path)
     if guest is not None:
-        give = f"give {path} to this guest" if facts.platform.lxc else f"start this container with --device {path}"
-        return f"{making}  # on the host; then {give}"
+        if facts.platform.lxc:
+            give = (
+                f"`sudo pct set GUEST --devN {path}`"
+                if facts.platform.proxmox
+                else f"lxc.mount.entry = {path} {path[1:]} none bind,create=file"
+            )
+        else:
+            give = f"start this container with --device {path}"
+        return f"{making}  # on the host; then there: {give}"
     if not path.startswith(_CAPS) and not path.removeprefix("/dev/nvidia").isdigit() and _only_ctk(facts):
         making = "sudo nvidia-ctk system create-device-nodes --control-devices --load-kernel-modules"
     return f"sudo rm {path} && {making}" if stale else making
@@ -370,14 +389,14 @@ def _dri(facts: Facts, gpus: tuple[Gpu, ...], wanted: Request) -> tuple[tuple[No
         if owner is None:
             chosen, why = False, "of no NVIDIA GPU"
         elif not owner.chosen:
-            chosen, why = False, f"of GPU {owner.index}, which was not asked for"
+            chosen, why = False, f"of GPU {owner.number}, which was not asked for"
         else:
             chosen = bool(drawing)
-            why = f"{' and '.join(drawing)} on GPU {owner.index}" if drawing else "only for graphics and video"
+            why = f"{' and '.join(drawing)} on GPU {owner.number}" if drawing else "only for graphics and video"
         major, minor = stat.rdev or (None, None)
-        found.append(Node(path, major, minor, chosen, why, stat.mode, owner.index if owner is not None else None))
+        found.append(Node(path, major, minor, chosen, why, stat.mode, owner.number if owner is not None else None))
     absent = [
-        Missing(path, f"{' and '.join(drawing)} on GPU {owner.index}", "sudo udevadm trigger --subsystem-match=drm")
+        Missing(path, f"{' and '.join(drawing)} on GPU {owner.number}", "sudo udevadm trigger --subsystem-match=drm")
         for path, owner in owners.items()
         if drawing and owner.chosen and path not in there
     ]
@@ -390,7 +409,9 @@ def _place(path: str, rank: dict[str, int]) -> tuple[int, int, str]:
         return 0, rank[path], path
     if path.removeprefix("/dev/nvidia").isdigit():
         return 1, _number(path)[1], path
-    shared = next((at for at, prefix in enumerate(_ORDER) if path == prefix or (prefix not in {_UVM, _CTL} and path.startswith(prefix))), 99)
+    shared = next(
+        (at for at, prefix in enumerate(_ORDER) if path == prefix or (prefix not in {_UVM, _CTL} and path.startswith(prefix))), 99
+    )
     return 2 + shared, _number(path)[1], path
 
 

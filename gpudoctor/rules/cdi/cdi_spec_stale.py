@@ -42,12 +42,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Find specs in force that do not fit the host of today."""
     for spec in _specs.judged(facts):
         files, nodes = _missing_files(facts, spec), _missing_nodes(facts, spec)
-        other, lacking = [*_other_driver(facts, spec), *_gone_mig(facts, spec)], _lacking(facts, spec)
-        if not (files or nodes or other or lacking):
+        driver, mig, lacking = _other_driver(facts, spec), _gone_mig(facts, spec), _lacking(facts, spec)
+        if not (files or nodes or driver or mig or lacking):
             continue
         # Docker's --gpus notices a device node that is gone, and falls back; of a file that is gone only runc learns, too late.
-        severity = _specs.severity(facts, spec, resolves=bool(files or other))
-        if files or nodes or other:
+        severity = _specs.severity(facts, spec, resolves=bool(files or driver))
+        if files or nodes or driver or mig:
             text = (
                 "was written for an earlier state of this host: containers that get their GPU by it fail to start, or CUDA fails."
             )
@@ -57,7 +57,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "a CDI spec is out of date",
             f"{spec.path} {text}",
-            (*_paths(spec, files + nodes), *other, *lacking, _specs.reader(facts)),
+            (*_paths(spec, files + nodes), *driver, *mig, *lacking, _specs.reader(facts)),
             _specs.write_anew(facts, spec),
             severity=severity,
         )

@@ -1,5 +1,4 @@
-"""What the rules on the Docker daemon share: how one of several daemons is restarted, and what is written in
-its daemon.json."""
+"""What the Docker daemon's rules share: restarting one of several daemons, and editing its daemon.json."""
 
 from __future__ import annotations
 

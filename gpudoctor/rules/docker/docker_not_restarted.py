@@ -1,9 +1,8 @@
-"""Docker was not restarted since its configuration or the toolkit came: the running daemon does not know
-them.
+"""Docker was not restarted since its configuration or the toolkit came.
 
-dockerd reads daemon.json and looks for the toolkit's hook only when it starts. Until then `--runtime=nvidia`
-says "unknown or invalid runtime name: nvidia", and `--gpus` says "could not select device driver "" with
-capabilities: [[gpu]]", although everything is in place.
+The running daemon does not know them: dockerd reads daemon.json and looks for the toolkit's hook only when it
+starts. Until then `--runtime=nvidia` says "unknown or invalid runtime name: nvidia", and `--gpus` says "could
+not select device driver "" with capabilities: [[gpu]]", although everything is in place.
 
 It is found where daemon.json sets something that `docker info` lacks (the nvidia runtime, the default
 runtime, CDI, the cgroup driver), or where the hook came after the start of dockerd. A hook that is newer than
