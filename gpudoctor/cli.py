@@ -183,11 +183,15 @@ def device_args(
     ] = "args",
     style: Annotated[
         str | None,
-        typer.Option("--style", metavar="STYLE", help="Of compose: devices, reservation, gpus, cdi; of systemd: service, quadlet."),
+        typer.Option(
+            "--style", metavar="STYLE", help="Of compose: devices, reservation, gpus, cdi; of systemd: service, quadlet."
+        ),
     ] = None,
     purposes: Annotated[
         str,
-        typer.Option("--with", metavar="PURPOSES", help="What the container does with the GPU: compute, graphics, video, display."),
+        typer.Option(
+            "--with", metavar="PURPOSES", help="What the container does with the GPU: compute, graphics, video, display."
+        ),
     ] = "compute",
     allow_missing: Annotated[
         bool,

@@ -16,7 +16,19 @@ Safety = Literal["SAFE", "DISRUPTIVE", "SHOWN"]
 """SAFE: files only; DISRUPTIVE: restarts a service or needs a reboot; SHOWN: never applied by us, only printed."""
 
 Layer = Literal[
-    "platform", "gpu", "module", "driver", "libraries", "nodes", "uvm", "fabric", "daemon", "toolkit", "runtime", "cdi", "container"
+    "platform",
+    "gpu",
+    "module",
+    "driver",
+    "libraries",
+    "nodes",
+    "uvm",
+    "fabric",
+    "daemon",
+    "toolkit",
+    "runtime",
+    "cdi",
+    "container",
 ]
 """What a GPU container stands on, from the bottom to the top. A finding may take a layer away (``breaks``) or presuppose one
 (``needs``): a finding that needs what another one breaks merely follows from it and is folded under it."""

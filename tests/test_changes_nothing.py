@@ -44,7 +44,11 @@ main()
 def guarded(*arguments: str) -> list[str]:
     """Run the program under the hook and return what it did that could change a host."""
     ran = subprocess.run(
-        [sys.executable, "-B", "-c", GUARDED, *arguments], capture_output=True, cwd=FIXTURES.parent, timeout=120, check=False,
+        [sys.executable, "-B", "-c", GUARDED, *arguments],
+        capture_output=True,
+        cwd=FIXTURES.parent,
+        timeout=120,
+        check=False,
     )
     assert b"SEEN " in ran.stderr, ran.stderr.decode()
     assert b"Traceback" not in ran.stderr, ran.stderr.decode()
@@ -97,4 +101,6 @@ def test_every_command_the_facts_ask_for_is_on_the_list():
 
 def matches(argv: tuple[str, ...], pattern: list[str]) -> bool:
     """Say whether an argv is the listed one; ``UNIT`` and ``SCOPE`` stand for one word."""
-    return len(argv) == len(pattern) and all(want in {"UNIT", "SCOPE"} or word == want for word, want in zip(argv, pattern, strict=True))
+    return len(argv) == len(pattern) and all(
+        want in {"UNIT", "SCOPE"} or word == want for word, want in zip(argv, pattern, strict=True)
+    )

@@ -171,7 +171,12 @@ def test_malformed_configuration_is_a_finding_with_its_line(gpudoctor, tmp_path)
     base = tmp_path / "fixtures"
     base.mkdir()
     shutil.copy(HEALTHY, base / "base.host")
-    for path in ("/etc/nvidia-container-runtime/config.toml", "/etc/docker/daemon.json", "/run/cdi/nvidia.yaml", "/etc/default/grub"):
+    for path in (
+        "/etc/nvidia-container-runtime/config.toml",
+        "/etc/docker/daemon.json",
+        "/run/cdi/nvidia.yaml",
+        "/etc/default/grub",
+    ):
         host = base / "broken.host"
         host.write_text(f"-- like base.host --\n-- {path} --\n{GARBAGE[path]}\n")
         told = json.loads(gpudoctor("doctor", "--json", "--host", str(host)).stdout)
@@ -194,7 +199,11 @@ def test_no_home_and_ascii_terminal(gpudoctor):
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     ran = subprocess.run(
         [sys.executable, "-m", "gpudoctor", "doctor", "--host", str(SICK)],
-        env=environment, capture_output=True, cwd=FIXTURES.parent, timeout=60, check=False,
+        env=environment,
+        capture_output=True,
+        cwd=FIXTURES.parent,
+        timeout=60,
+        check=False,
     )
     assert ran.returncode == 1
     ran.stdout.decode("ascii")
@@ -226,7 +235,10 @@ def test_terminal_gets_colour_and_no_color_takes_it_away(tmp_path):
         leader, follower = pty.openpty()
         child = subprocess.Popen(
             [sys.executable, "-m", "gpudoctor", "doctor", "--host", str(SICK)],
-            stdout=follower, stderr=follower, stdin=subprocess.DEVNULL, cwd=FIXTURES.parent,
+            stdout=follower,
+            stderr=follower,
+            stdin=subprocess.DEVNULL,
+            cwd=FIXTURES.parent,
             env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LANG": "C.UTF-8", "COLUMNS": "80", **env},
         )
         os.close(follower)

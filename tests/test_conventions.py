@@ -14,7 +14,9 @@ from gpudoctor import engine
 
 ROOT = Path(gpudoctor.__file__).parent.parent
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
-READERS = sorted(path for folder in ("facts", "rules", "formats", "report") for path in (ROOT / "gpudoctor" / folder).rglob("*.py"))
+READERS = sorted(
+    path for folder in ("facts", "rules", "formats", "report") for path in (ROOT / "gpudoctor" / folder).rglob("*.py")
+)
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
@@ -36,7 +38,9 @@ def test_only_the_host_door_reads_a_machine(path):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in {"open", "exec", "eval", "compile", "__import__"}, f"{path}:{node.lineno}"
         if isinstance(node, ast.Import):
-            assert not {alias.name for alias in node.names} & {"os", "subprocess", "shutil", "pathlib", "socket"}, f"{path}:{node.lineno}"
+            assert not {alias.name for alias in node.names} & {"os", "subprocess", "shutil", "pathlib", "socket"}, (
+                f"{path}:{node.lineno}"
+            )
 
 
 def test_version_is_one_literal():
@@ -62,7 +66,9 @@ def test_readme_states_the_number_of_rules_and_real_output():
     readme = (ROOT / "README.md").read_text()
     assert f"The [{len(engine.all_rules())} rules](docs/rules/README.md)" in readme
     host = "fixtures/hosts/debian-12-a100-guide-of-2021.host"
-    ran = subprocess.run([sys.executable, "-m", "gpudoctor", "doctor", "--host", host], capture_output=True, cwd=ROOT, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-m", "gpudoctor", "doctor", "--host", host], capture_output=True, cwd=ROOT, check=False
+    )
     assert ran.stdout.decode().rstrip() in readme
 
 
@@ -70,5 +76,18 @@ def test_the_commands_list_is_the_documented_one():
     """The list of commands has no shell and no command that changes a host."""
     listed = json.loads((ROOT / "docs" / "schema" / "commands.json").read_text())["commands"]
     assert len(listed) >= 15
-    changing = {"sh", "bash", "sudo", "modprobe", "nvidia-modprobe", "rmmod", "kill", "restart", "start", "stop", "generate", "install"}
+    changing = {
+        "sh",
+        "bash",
+        "sudo",
+        "modprobe",
+        "nvidia-modprobe",
+        "rmmod",
+        "kill",
+        "restart",
+        "start",
+        "stop",
+        "generate",
+        "install",
+    }
     assert not changing & {word for argv in listed for word in argv}

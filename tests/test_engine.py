@@ -36,7 +36,11 @@ def test_root_cause_first_and_followers_right_behind_it():
         rule("a/toolkit", rank=2, breaks=("toolkit",)),
         rule("a/driver", rank=50, breaks=("driver",)),
     )
-    assert [(each.rule, each.because_of) for each in told.findings] == [("a/driver", None), ("a/uvm", "a/driver"), ("a/toolkit", None)]
+    assert [(each.rule, each.because_of) for each in told.findings] == [
+        ("a/driver", None),
+        ("a/uvm", "a/driver"),
+        ("a/toolkit", None),
+    ]
 
 
 def test_a_chain_is_folded_link_by_link():
@@ -46,7 +50,11 @@ def test_a_chain_is_folded_link_by_link():
         rule("a/driver", needs=("gpu",), breaks=("driver",)),
         rule("a/gpu", breaks=("gpu",)),
     )
-    assert [(each.rule, each.because_of) for each in told.findings] == [("a/gpu", None), ("a/driver", "a/gpu"), ("a/library", "a/driver")]
+    assert [(each.rule, each.because_of) for each in told.findings] == [
+        ("a/gpu", None),
+        ("a/driver", "a/gpu"),
+        ("a/library", "a/driver"),
+    ]
 
 
 def test_rules_that_follow_each_other_do_not_vanish():
@@ -80,7 +88,9 @@ def test_order_is_severity_then_the_bottom_of_the_stack_then_rank():
     assert [each.rule for each in told.findings] == ["a/gpu-common", "a/gpu-rare", "a/container", "a/warning", "a/hint"]
 
 
-@pytest.mark.parametrize(("miss", "reason"), [(Denied("/x", "permission denied"), "denied"), (Slow("nvidia-smi"), "slow"), (Unseen("/y"), "unseen")])
+@pytest.mark.parametrize(
+    ("miss", "reason"), [(Denied("/x", "permission denied"), "denied"), (Slow("nvidia-smi"), "slow"), (Unseen("/y"), "unseen")]
+)
 def test_no_answer_is_untold_and_keeps_what_was_found_before(miss, reason):
     """A rule that meets no answer cannot tell; what it had found before stands."""
     told = diagnose(rule("a/b", raises=miss))
@@ -138,5 +148,12 @@ def test_names_are_found_by_path_or_slug_and_nothing_else():
     """`named` takes area/slug and slug, and no path that leads elsewhere."""
     assert engine.named("toolkit/no-cgroups-true-rootful").name == "toolkit/no-cgroups-true-rootful"
     assert engine.named("no-cgroups-true-rootful").name == "toolkit/no-cgroups-true-rootful"
-    for name in ("docker/no-cgroups-true-rootful", "../engine", "", "/", "no_cgroups_true_rootful", "toolkit/../host/no-nvidia-gpu"):
+    for name in (
+        "docker/no-cgroups-true-rootful",
+        "../engine",
+        "",
+        "/",
+        "no_cgroups_true_rootful",
+        "toolkit/../host/no-nvidia-gpu",
+    ):
         assert engine.named(name) is None

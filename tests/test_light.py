@@ -7,7 +7,20 @@ import sys
 
 from tests.cases import FIXTURES
 
-HEAVY = {"rich", "yaml", "ruamel", "tomlkit", "docker", "pydantic", "psutil", "pynvml", "importlib.metadata", "asyncio", "tarfile", "http"}
+HEAVY = {
+    "rich",
+    "yaml",
+    "ruamel",
+    "tomlkit",
+    "docker",
+    "pydantic",
+    "psutil",
+    "pynvml",
+    "importlib.metadata",
+    "asyncio",
+    "tarfile",
+    "http",
+}
 HOST = str(FIXTURES / "hosts" / "ubuntu-22.04-a10g-hook.host")
 
 
@@ -31,7 +44,9 @@ def test_version_and_explain_import_nothing_heavy():
     assert not [name for name in version if name.startswith(("gpudoctor.rules", "gpudoctor.facts", "gpudoctor.host"))]
     explain = imported("explain", "no-cgroups-true-rootful")
     assert not HEAVY & explain
-    assert [name for name in explain if name.startswith("gpudoctor.rules.toolkit.")] == ["gpudoctor.rules.toolkit.no_cgroups_true_rootful"]
+    assert [name for name in explain if name.startswith("gpudoctor.rules.toolkit.")] == [
+        "gpudoctor.rules.toolkit.no_cgroups_true_rootful"
+    ]
 
 
 def test_doctor_imports_no_yaml_without_a_cdi_spec_and_no_rich_without_a_terminal():

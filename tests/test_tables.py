@@ -61,9 +61,7 @@ def test_table_is_sound(table: str) -> None:
 @pytest.mark.parametrize("table", FILES)
 def test_table_says_where_it_is_from(table: str) -> None:
     """A table begins with the date of its data and its sources."""
-    comments = [
-        line for line in (FOLDER / f"{table}.tsv").read_text(encoding="utf-8").split("\n") if line[:2] == "# "
-    ]
+    comments = [line for line in (FOLDER / f"{table}.tsv").read_text(encoding="utf-8").split("\n") if line[:2] == "# "]
     assert f"Data of {tables.AS_OF}." in comments[0]
     assert "Source" in "".join(comments)
 
@@ -398,10 +396,7 @@ def test_docker_line() -> None:
 
 def test_toolkit_cves() -> None:
     """Each release fixes what its notes say; an unknown version is not accused."""
-    open_in = {
-        text: [cve.cve for cve in tables.toolkit_cves(version(text))]
-        for text in ("1.16.1", "1.17.0", "1.17.7")
-    }
+    open_in = {text: [cve.cve for cve in tables.toolkit_cves(version(text))] for text in ("1.16.1", "1.17.0", "1.17.7")}
     assert len(open_in["1.16.1"]) == len(rows_of("toolkit_cve")[1])
     assert "CVE-2024-0132" not in open_in["1.17.0"]
     assert "CVE-2025-23359" in open_in["1.17.0"]

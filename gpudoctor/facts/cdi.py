@@ -129,10 +129,12 @@ class Cdi(Area):
         found = []
         if docker.installed and docker.kind not in {"snap", "desktop"}:
             if toolkit.gpus_path == "cdi":
-                found.append(Reader("docker run --gpus", docker.cdi_dirs, sole=True, falls_back=toolkit.hook is not None))
+                # The hook refuses in a mode that is forced on the runtime (cdi/hook-invoked-in-cdi-mode).
+                hook = toolkit.hook is not None and toolkit.mode in {"auto", "legacy"}
+                found.append(Reader("docker run --gpus", docker.cdi_dirs, sole=True, falls_back=hook))
             elif docker.cdi_enabled:
                 found.append(Reader("docker run --device", docker.cdi_dirs, sole=False))
-            if not (found and found[0].sole) and toolkit.runtime_path == "cdi":
+            if toolkit.runtime_path == "cdi":
                 told = toolkit.setting("nvidia-container-runtime.modes.cdi", "spec-dirs")
                 folders = tuple(str(folder) for folder in told) if isinstance(told, list) and told else FOLDERS
                 found.append(Reader("the nvidia runtime in cdi mode", folders, sole=True))

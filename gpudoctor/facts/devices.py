@@ -91,6 +91,8 @@ class Devices(Area):
                 if "nvidia" not in name or not name.endswith(".rules"):
                     continue
                 text = self.host.text(f"{folder}/{name}") or ""
-                if any(word in line for line in text.split("\n") if not line.startswith("#") for word in ("uvm", "nvidia-modprobe")):
+                if any(
+                    word in line for line in text.split("\n") if not line.startswith("#") for word in ("uvm", "nvidia-modprobe")
+                ):
                     return f"{folder}/{name}"
         return None

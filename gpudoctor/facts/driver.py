@@ -351,9 +351,7 @@ class Driver(Area):
     def option(self, module: str, name: str) -> Directive | None:
         """Return the last modprobe.d line that gives ``module`` (underscores) the option ``name``."""
         lines = [
-            each
-            for each in self.modprobe
-            if each.verb == "options" and each.module == module and f" {name}=" in f" {each.rest}"
+            each for each in self.modprobe if each.verb == "options" and each.module == module and f" {name}=" in f" {each.rest}"
         ]
         return lines[-1] if lines else None
 

@@ -36,7 +36,7 @@ class Platform(Area):
     def machine(self) -> str:
         """Return ``x86_64``, ``aarch64`` ...; of a mounted root by its dynamic loader."""
         try:
-            return self.host.run("uname", "-m").out.decode().strip()
+            return self.host.run("uname", "-m").out.decode("utf-8", "replace").strip()
         except Absent:
             pass
         except Unseen:

@@ -65,7 +65,14 @@ def headline(host: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("host", ", ".join(word for word in (host["os"] or "cannot tell", machine, where) if word)),
         ("GPU", shown or ("cannot tell" if gpus is None else "none")),
-        ("driver", f"{host['driver']}{flavour}" if host["driver"] else "Windows' own" if kind == "wsl" and host["gpu_present"] else "none found"),
+        (
+            "driver",
+            f"{host['driver']}{flavour}"
+            if host["driver"]
+            else "Windows' own"
+            if kind == "wsl" and host["gpu_present"]
+            else "none found",
+        ),
         ("Docker", docker),
         ("toolkit", toolkit),
     )

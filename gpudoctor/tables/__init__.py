@@ -353,9 +353,7 @@ def toolkit_cves(version: tuple[int, ...]) -> tuple[Cve, ...]:
     if not version:
         return ()
     return tuple(
-        Cve(cve, fixed, float(cvss), cdi, note)
-        for cve, fixed, cvss, cdi, note in _rows("toolkit_cve")
-        if version < _floor(fixed)
+        Cve(cve, fixed, float(cvss), cdi, note) for cve, fixed, cvss, cdi, note in _rows("toolkit_cve") if version < _floor(fixed)
     )
 
 

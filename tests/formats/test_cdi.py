@@ -142,6 +142,38 @@ def test_the_line_of_a_text() -> None:
     assert cdi.line_of(YAML, "libcuda.so.1") is None
 
 
+@pytest.mark.parametrize(
+    ("changed", "into", "reason"),
+    [
+        (b"cdiVersion: 0.5.0", b"cdiVersion: five", "is no version"),
+        (b"cdiVersion: 0.5.0", b"kinds: none", "there is no cdiVersion"),
+        (b"kind: nvidia.com/gpu", b"kind: gpu", "not of the form vendor/class"),
+        (b"kind: nvidia.com/gpu", b"kind: 9com/gpu", "not of the form vendor/class"),
+        (b"name: 1:0", b"name: gpu 0", "is no name for a device"),
+        (b"name: 1:0", b"name: all", "defines device 'all' twice"),
+        (b"type: c", b"type: x", "unknown type"),
+        (b"A=1", b"A", "not of the form NAME=value"),
+    ],
+)
+def test_what_the_library_refuses(changed: bytes, into: bytes, reason: str) -> None:
+    """A spec is right as it stands, and one change makes the CDI library drop it, with the place to look at."""
+    spec = (
+        b"cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices:\n- name: 1:0\n  containerEdits:\n    deviceNodes:\n"
+        b"    - path: /dev/nvidia0\n      type: c\n- name: all\n  containerEdits:\n    env: [A=1]\n"
+    )
+    assert cdi.refusal(cdi.parse(spec, "x.yaml")) is None
+    assert changed in spec
+    wrong = cdi.refusal(cdi.parse(spec.replace(changed, into), "x.yaml"))
+    assert wrong is not None
+    assert reason in wrong[0]
+
+
+def test_a_spec_without_devices_is_refused() -> None:
+    """The library wants at least one device."""
+    wrong = cdi.refusal(cdi.parse(b"cdiVersion: 0.5.0\nkind: nvidia.com/gpu\ndevices: []\n", "x.yaml"))
+    assert wrong == ("it defines no device", "devices")
+
+
 @given(
     st.one_of(st.binary(), st.text(alphabet="{}[]:,-'\"&*!\n a1").map(str.encode)),
     st.sampled_from([b"", b"containerEdits:\n ", b'{"devices": [']),
@@ -150,6 +182,6 @@ def test_the_line_of_a_text() -> None:
 def test_random_bytes_never_raise_anything_else(data: bytes, before: bytes, path: str) -> None:
     """Whatever the file holds, the only error is Malformed, and it has a reason."""
     try:
-        cdi.parse(before + data, path)
+        cdi.refusal(cdi.parse(before + data, path))
     except Malformed as error:
         assert error.reason  # noqa: PT017 - either outcome is fine

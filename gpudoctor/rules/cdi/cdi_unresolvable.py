@@ -49,6 +49,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if not (facts.gpus.taken or facts.platform.wsl or facts.platform.jetson):
         raise NotApplicable("The driver has taken no GPU; a spec comes after that.")
     yield from _unknown_names(facts)
+    without: list[Reader] = []
     for reader in cdi.readers:
         seen = cdi.seen_by(reader)
         specs = [each for each in seen if each in cdi.gpu_specs]
@@ -61,14 +62,16 @@ def check(facts: Facts) -> Iterator[Finding]:
         if refused is not None and not reader.falls_back:
             raise Denied(refused.path, refused.refused)
         if refused is None and not _other_way(facts, reader):
-            yield _none(facts, reader)
+            without.append(reader)
+    if without:
+        yield _none(facts, min(without, key=lambda reader: reader.falls_back))
 
 
 def _other_way(facts: Facts, reader: Reader) -> bool:
     """Say whether podman has its hook of old, or another rule speaks of Docker without spec and hook."""
     if reader.name == "podman":
         return any(facts.host.lstat(path) is not None for path in _OCI_HOOKS)
-    return reader.name == "docker run --gpus" and not reader.falls_back and not facts.cdi.gpu_specs
+    return reader.name == "docker run --gpus" and facts.toolkit.hook is None and not facts.cdi.gpu_specs
 
 
 def _none(facts: Facts, reader: Reader) -> Finding:

@@ -50,7 +50,9 @@ def check(facts: Facts) -> Iterator[Finding]:
             yield _finding(facts, failure, f"kernel {running}, which runs: no container gets a GPU", now=True)
             return
         if not missing and waiting is not None and failure.kernel == waiting:
-            yield _finding(facts, failure, f"kernel {waiting}: the driver works now, and is gone after a reboot into it", now=False)
+            yield _finding(
+                facts, failure, f"kernel {waiting}: the driver works now, and is gone after a reboot into it", now=False
+            )
             return
 
 
@@ -73,12 +75,17 @@ def _cure(facts: Facts, failure: BuildFailure) -> Cure:
     older = [kernel for kernel in driver.kernels_with_module if kernel != failure.kernel]
     lasts = [gpu.chip.last_branch for gpu in facts.gpus.functions if gpu.chip is not None and gpu.chip.last_branch is not None]
     limit = f" (this machine's GPU is supported up to branch {min(lasts)})" if lasts else ""
-    back = f"boot kernel {older[-1]}, which has the module, and keep it" if older else "boot an older or the LTS kernel and keep it"
+    back = (
+        f"boot kernel {older[-1]}, which has the module, and keep it" if older else "boot an older or the LTS kernel and keep it"
+    )
     names = [package.split()[0] for package in driver.packages]
     return Cure(
         "SHOWN",
         f"Install a newer release of the driver{limit}, or {back}.",
-        (*(advice.upgrade(facts, *names) if names else ()), f"sudo dkms autoinstall -k {failure.kernel or facts.platform.kernel}"),
+        (
+            *(advice.upgrade(facts, *names) if names else ()),
+            f"sudo dkms autoinstall -k {failure.kernel or facts.platform.kernel}",
+        ),
         "Changing the kernel of a machine without a console can leave it unreachable.",
     )
 

@@ -32,7 +32,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Find a libcuda that differs from the loaded module where libnvidia-ml does not."""
     driver = facts.driver
     if facts.platform.wsl or facts.platform.jetson:
-        raise NotApplicable("WSL2 takes the driver from Windows, and a Jetson's libraries are not numbered like its kernel's module.")
+        raise NotApplicable(
+            "WSL2 takes the driver from Windows, and a Jetson's libraries are not numbered like its kernel's module."
+        )
     loaded = driver.version
     if loaded is None:
         raise NotApplicable("The NVIDIA module is not loaded.")

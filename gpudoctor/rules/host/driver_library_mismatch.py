@@ -39,7 +39,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Find a loaded module and user libraries of different versions, unless a reboot would not cure that."""
     platform, driver = facts.platform, facts.driver
     if platform.wsl or platform.jetson:
-        raise NotApplicable("WSL2 takes the driver from Windows, and a Jetson's libraries are not numbered like its kernel's module.")
+        raise NotApplicable(
+            "WSL2 takes the driver from Windows, and a Jetson's libraries are not numbered like its kernel's module."
+        )
     loaded = driver.version
     if loaded is None:
         raise NotApplicable("The NVIDIA module is not loaded.")

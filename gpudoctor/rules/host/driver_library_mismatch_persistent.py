@@ -39,7 +39,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Find a module on disk whose version is not the libraries'."""
     platform, driver = facts.platform, facts.driver
     if platform.wsl or platform.jetson:
-        raise NotApplicable("WSL2 takes the driver from Windows, and a Jetson's libraries are not numbered like its kernel's module.")
+        raise NotApplicable(
+            "WSL2 takes the driver from Windows, and a Jetson's libraries are not numbered like its kernel's module."
+        )
     if not facts.gpus.count:
         raise NotApplicable("There is no NVIDIA GPU.")
     found = driver.telling_library

@@ -121,7 +121,11 @@ def _cure(facts: Facts, line: Directive | None, argument: str | None) -> Cure:
         return Cure(
             "DISRUPTIVE",
             f"Delete line {line.line} of {line.path}, then load the module.",
-            (f"sudo sed -i.bak '{line.line}d' {line.path}", advice.rebuild_initramfs(facts), "sudo modprobe -a nvidia nvidia_uvm"),
+            (
+                f"sudo sed -i.bak '{line.line}d' {line.path}",
+                advice.rebuild_initramfs(facts),
+                "sudo modprobe -a nvidia nvidia_uvm",
+            ),
             "A laptop may keep the module out on purpose, to save power.",
         )
     return Cure(

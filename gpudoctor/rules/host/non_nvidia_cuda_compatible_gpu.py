@@ -41,7 +41,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         for address, vendor in facts.gpus.others
         if vendor in _VENDORS
     ]
-    evidence += [Evidence(Where(path), f"{name}'s software is here") for path, name in _FOLDERS.items() if facts.host.exists(path)]
+    evidence += [
+        Evidence(Where(path), f"{name}'s software is here") for path, name in _FOLDERS.items() if facts.host.exists(path)
+    ]
     if not evidence:
         return
     name = next(name for name in (*_VENDORS.values(), *_FOLDERS.values()) if any(name in each.says for each in evidence))
@@ -50,7 +52,10 @@ def check(facts: Facts) -> Iterator[Finding]:
         f"There is no NVIDIA GPU here, but {name}'s accelerator or its software, which prints CUDA's messages; NVIDIA's driver, toolkit "
         "and images do nothing for it.",
         tuple(evidence),
-        Cure("SHOWN", f"Use {name}'s own driver, container runtime and images, in versions that belong together; do without --gpus."),
+        Cure(
+            "SHOWN",
+            f"Use {name}'s own driver, container runtime and images, in versions that belong together; do without --gpus.",
+        ),
     )
 
 

@@ -40,7 +40,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("No NVIDIA driver is installed.")
     if facts.platform.lxc:
         raise NotApplicable("The driver is that of this guest's host.")
-    branch = tables.branch(tables.version(version)[0])
+    numbers = tables.version(version)
+    branch = tables.branch(numbers[0]) if numbers else None
     if branch is None or branch.eol is None:
         raise NotApplicable(f"The end of this driver's branch ({version}) is not in the data of {tables.AS_OF}.")
     today = facts.platform.today
