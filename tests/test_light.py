@@ -56,3 +56,17 @@ def test_doctor_imports_no_yaml_without_a_cdi_spec_and_no_rich_without_a_termina
     assert not HEAVY & doctor
     with_spec = imported("doctor", "--json", "--host", str(FIXTURES / "hosts" / "ubuntu-24.04-l4-docker29-cdi.host"))
     assert HEAVY & with_spec == {"yaml"}
+
+
+def test_device_args_imports_only_what_it_asks():
+    """It runs on every make: no rule, no engine, no YAML, not even to write it; without Docker's part, not Docker's facts either."""
+    for form in ("args", "make-args", "make", "compose", "env"):
+        modules = imported("device-args", "--host", HOST, "--format", form)
+        assert "gpudoctor.device_args.emit" in modules
+        assert not HEAVY & modules
+        assert not [name for name in modules if name.startswith(("gpudoctor.rules", "gpudoctor.engine", "gpudoctor.report"))]
+    for form in ("cdi-spec", "podman", "systemd", "nomad", "kubernetes"):
+        modules = imported("device-args", "--host", HOST, "--format", form)
+        assert not HEAVY & modules
+        facts = {name for name in modules if name.startswith("gpudoctor.facts.")}
+        assert facts == {f"gpudoctor.facts.{area}" for area in ("platform", "gpu", "devices")}

@@ -7,9 +7,10 @@ Docker's ``--gpus 2``, which is a count.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from gpudoctor.host import NoAnswer
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from gpudoctor.facts import Facts

@@ -6,10 +6,11 @@ its own: ``"device=0,2"``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from gpudoctor.device_args import Missing, Refused
 from gpudoctor.host import Unseen
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from gpudoctor.device_args import Request, Selection

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from gpudoctor.facts import Area, fact
 from gpudoctor.formats import Malformed, cmdline, grub
+from gpudoctor.values import NamedTuple
 
 Loader = Literal["grub", "bls", "systemd-boot", "kernelstub", "rpm-ostree", "extlinux", "raspberry-pi", "wsl", "unknown"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
 from gpudoctor.formats import Malformed, cdi
 from gpudoctor.host import Absent, Denied
+from gpudoctor.values import NamedTuple
 
 REFRESH = "nvidia-cdi-refresh.service"
 REFRESH_ENV = "/etc/nvidia-container-toolkit/nvidia-cdi-refresh.env"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpudoctor.facts import Area, fact
 from gpudoctor.formats import procfs
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from gpudoctor.host import Stat

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
 from gpudoctor.formats import Malformed, daemon_json, procfs, unit
 from gpudoctor.host import Denied, NoAnswer, Ran, Unseen
+from gpudoctor.values import NamedTuple
 
 Kind = Literal["rootful", "rootless", "snap", "desktop"]
 

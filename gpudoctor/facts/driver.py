@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
 from gpudoctor.formats import kernel_log, ldcache, modprobe, procfs
 from gpudoctor.host import Absent, Denied, NoAnswer, Ran, Slow, Unseen
+from gpudoctor.values import NamedTuple
 
 VERSION = "/proc/driver/nvidia/version"
 MODULE = "/sys/module/nvidia"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
 from gpudoctor.formats import procfs
+from gpudoctor.values import NamedTuple
 
 PCI = "/sys/bus/pci/devices"
 PROC_GPUS = "/proc/driver/nvidia/gpus"

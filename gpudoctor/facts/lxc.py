@@ -6,9 +6,8 @@ A guest sees the host's kernel, its PCI bus and /proc/driver/nvidia, but only th
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from gpudoctor.facts import Area, fact
+from gpudoctor.values import NamedTuple
 
 UID_MAP = "/proc/self/uid_map"
 APPARMOR = "/sys/module/apparmor/parameters/enabled"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
 from gpudoctor.facts.driver import LIBRARY_FOLDERS
 from gpudoctor.formats import Malformed, toml
 from gpudoctor.host import NoAnswer, Unseen
+from gpudoctor.values import NamedTuple
 
 CONFIG = "/etc/nvidia-container-runtime/config.toml"
 CSV_FOLDER = "/etc/nvidia-container-runtime/host-files-for-container.d"

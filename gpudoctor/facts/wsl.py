@@ -7,9 +7,10 @@ that is named after the Windows driver package. WSL mounts both; in a guest of H
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from gpudoctor.facts import Area, fact
+from gpudoctor.values import NamedTuple
 
 DXG = "/dev/dxg"
 LIBRARIES = "/usr/lib/wsl/lib"

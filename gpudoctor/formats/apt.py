@@ -6,9 +6,8 @@ fetched with curl; APT then refuses every source of the machine, and so does thi
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from gpudoctor.formats import Malformed, text
+from gpudoctor.values import NamedTuple
 
 _TYPES = ("deb", "deb-src")
 _INLINE = "inline"

@@ -7,9 +7,8 @@ other loader makes the number 60 of the MIG device `1:0`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from gpudoctor.formats import BOM, Malformed, position, strict
+from gpudoctor.values import NamedTuple
 
 _TWO_SPECS = "expected a single document in the stream"
 _PARTS = 3

@@ -9,9 +9,10 @@ instead.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpudoctor.formats import BOM, Malformed, position
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

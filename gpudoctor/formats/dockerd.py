@@ -7,7 +7,9 @@ on), nor where the file has a key that no flag or option has. An object is looke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,9 +12,10 @@ here rather than a guessed one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpudoctor.formats import Malformed, text
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

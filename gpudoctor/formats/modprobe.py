@@ -5,9 +5,8 @@ A dash and an underscore are the same in a module's name; here it is always the 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from gpudoctor.formats.cmdline import parse as split_parameters
+from gpudoctor.values import NamedTuple
 
 _VERBS = ("options", "blacklist", "install", "remove", "alias", "softdep")
 

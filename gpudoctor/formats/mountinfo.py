@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from gpudoctor.formats import text
+from gpudoctor.values import NamedTuple
 
 _CGROUP = b"/sys/fs/cgroup"
 

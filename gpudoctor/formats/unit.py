@@ -7,9 +7,10 @@ are skipped, as systemd does with a warning.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpudoctor.formats import text
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

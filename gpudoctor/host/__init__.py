@@ -14,7 +14,9 @@ The conveniences below (``text``, ``names``, ``exists`` ...) are written once, i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
+
+from gpudoctor.values import NamedTuple
 
 Kind = Literal["file", "dir", "link", "char", "block", "socket", "fifo"]
 

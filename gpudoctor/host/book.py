@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from gpudoctor.host import Absent, Denied, Host, Kind, Miss, Ran, Slow, Stat, Unseen
+from gpudoctor.values import NamedTuple
 
 _DEFAULT_MODE: dict[str, int] = {"file": 0o644, "dir": 0o755, "link": 0o777, "block": 0o660}
 # NVIDIA's own default for its device nodes, and what a socket or FIFO that is there to be used has.

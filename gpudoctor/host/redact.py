@@ -13,10 +13,11 @@ The doctor itself never needs this module; only ``snapshot`` imports it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpudoctor.host import Miss, Ran, Stat
 from gpudoctor.host.book import Answers
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     import re

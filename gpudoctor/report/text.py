@@ -5,9 +5,10 @@ One list of lines serves both outputs: plain where it is piped or NO_COLOR is se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from gpudoctor.report.summary import headline
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

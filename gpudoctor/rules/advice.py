@@ -66,6 +66,11 @@ def remove(facts: Facts, *packages: str) -> str:
 
 def install_toolkit(facts: Facts) -> tuple[str, ...]:
     """Return the commands that add NVIDIA's repository, install the toolkit, and make Docker offer ``--gpus``."""
+    return (*add_toolkit(facts), *_restart(facts))
+
+
+def add_toolkit(facts: Facts) -> tuple[str, ...]:
+    """Return the commands that add NVIDIA's repository and install the toolkit."""
     family = facts.platform.family
     if family == "debian":
         steps = [*_DEB_REPOSITORY, install(facts, "nvidia-container-toolkit")]
@@ -78,15 +83,15 @@ def install_toolkit(facts: Facts) -> tuple[str, ...]:
         steps = [f"sudo zypper addrepo {_RPM_REPOSITORY}", install(facts, "nvidia-container-toolkit")]
     else:
         steps = [install(facts, "nvidia-container-toolkit")]
-    return (*steps, restart_docker(facts))
+    return tuple(steps)
 
 
 def upgrade_toolkit(facts: Facts) -> tuple[str, ...]:
     """Return the commands that bring the toolkit's four packages to the newest version together."""
     if facts.platform.family == "arch":
-        return (*upgrade(facts, "nvidia-container-toolkit"), restart_docker(facts))
+        return (*upgrade(facts, "nvidia-container-toolkit"), *_restart(facts))
     names = ("nvidia-container-toolkit", "nvidia-container-toolkit-base", "libnvidia-container-tools", "libnvidia-container1")
-    return (*upgrade(facts, *names), restart_docker(facts))
+    return (*upgrade(facts, *names), *_restart(facts))
 
 
 def install_driver(facts: Facts, branch: int = 580, *, open_module: bool = True, oldest: int = 0) -> tuple[str, ...]:
@@ -110,6 +115,10 @@ def install_driver(facts: Facts, branch: int = 580, *, open_module: bool = True,
     if platform.family == "arch":
         return (install(facts, "nvidia-open", "nvidia-utils"),)
     return (f"install NVIDIA driver {branch} (open kernel module) from nvidia.com",)
+
+
+def _restart(facts: Facts) -> tuple[str, ...]:
+    return (restart_docker(facts),) if facts.docker.installed else ()
 
 
 def restart_docker(facts: Facts) -> str:

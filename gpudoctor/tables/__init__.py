@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import NamedTuple
+
+from gpudoctor.values import NamedTuple
 
 AS_OF = "2026-11-22"
 """Date of the data. What was released or announced later is not in it."""

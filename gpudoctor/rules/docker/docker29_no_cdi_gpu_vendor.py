@@ -68,7 +68,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         else Cure(
             "SHOWN",
             "Install nvidia-container-toolkit, write a CDI spec, and restart Docker.",
-            (*advice.install_toolkit(facts)[:-1], generate, advice.restart_docker(facts)),
+            (*advice.add_toolkit(facts), generate, advice.restart_docker(facts)),
             advice.RESTART_RISK,
         ),
     )

@@ -66,7 +66,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         else Evidence(Where(docker.config_path), "no runtimes.nvidia" if docker.config.data else "absent")
     )
     stops = docker.config.value.get("default-runtime") == "nvidia" and not docker.running
-    install = advice.install_toolkit(facts)[:-1] if toolkit.runtime is None and not facts.platform.jetson else ()
+    install = advice.add_toolkit(facts) if toolkit.runtime is None and not facts.platform.jetson else ()
     yield Finding(
         "the nvidia runtime is not registered with Docker",
         "dockerd does not start: its default runtime is nvidia, and no such runtime is registered."

@@ -44,7 +44,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     asking = [each for each in facts.lxc.nvidia_instances if not (own_copy and each.path.startswith(_SNAP))]
     if not asking:
         return
-    *install, _restart_docker = advice.install_toolkit(facts)
+    install = advice.add_toolkit(facts)
     program = "lxc" if asking[0].path.startswith(_SNAP) or "/lxd/" in asking[0].path else "incus"
     names = ", ".join(each.name for each in asking)
     yield Finding(

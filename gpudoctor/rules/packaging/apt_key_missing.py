@@ -18,10 +18,11 @@ NVIDIA/nvidia-container-toolkit#81, #160, #409.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpudoctor.facts.packages import APT
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ class _Fault(NamedTuple):
 def check(facts: Facts) -> Iterator[Finding]:
     """Find an NVIDIA source whose key APT does not have or cannot use."""
     if not facts.host.exists(APT):
-        raise NotApplicable("This distribution does not use APT.")
+        raise NotApplicable("No package source of APT is configured on this host.")
     sources = facts.packages.nvidia_apt_sources
     if not sources:
         raise NotApplicable("APT has no source of NVIDIA's.")

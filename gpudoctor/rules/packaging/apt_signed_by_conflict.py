@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def check(facts: Facts) -> Iterator[Finding]:
     """Find one address and suite of NVIDIA's with two values of signed-by."""
     if not facts.host.exists(APT):
-        raise NotApplicable("This distribution does not use APT.")
+        raise NotApplicable("No package source of APT is configured on this host.")
     sources = facts.packages.nvidia_apt_sources
     if not sources:
         raise NotApplicable("APT has no source of NVIDIA's.")

@@ -20,12 +20,13 @@ source (runtime modes).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpudoctor.facts.toolkit import PACKAGES
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules import advice
 from gpudoctor.rules.docker import _daemon
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
