@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from gpudoctor.device_args import Missing, Refused
-from gpudoctor.host import Unseen
+from gpudoctor.host import Host, Unseen
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from gpudoctor.device_args import Request, Selection
     from gpudoctor.facts import Facts
+    from gpudoctor.host import Ran, Stat
 
 
 class Injection(NamedTuple):
@@ -48,6 +49,10 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
         )
     names = () if selection.everything else _names(selection)
     capabilities = () if wanted.purposes == ("compute",) else ("utility", *wanted.purposes)
+    plain = wanted.purposes == ("compute",) and wanted.format != "json"
+    if plain and selection.kind != "jetson" and _hook_at_a_glance(facts):
+        # The hook or CDI, as the engine decides: the words are the same.
+        return Injection("hook", ("--gpus", _gpus(names, ())), names)
     if docker.installed:
         if selection.kind == "jetson":
             # The hook refuses to work there: only the runtime knows the lists.
@@ -65,6 +70,45 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
                 words += ["--env", f"NVIDIA_DRIVER_CAPABILITIES={','.join(capabilities)}"]
             return Injection("runtime", tuple(words), names, capabilities)
     return _nothing(facts, selection, wanted)
+
+
+def _hook_at_a_glance(facts: Facts) -> bool:
+    """Say whether the hook is on the PATH of a dockerd that runs here, without a call of the docker client.
+
+    ``docker info`` costs as much as two starts of Python, and this runs on every make.
+    """
+    from gpudoctor.facts import Facts
+
+    glance = Facts(_Mute(facts.host))
+    return glance.docker.daemon is not None and glance.toolkit.hook is not None
+
+
+class _Mute(Host):
+    """A host that is read and runs no command."""
+
+    def __init__(self, host: Host) -> None:
+        """Take the host that is read."""
+        self.host = host
+
+    def read(self, path: str) -> bytes:
+        """Return what the host answers."""
+        return self.host.read(path)
+
+    def list(self, path: str) -> tuple[str, ...]:
+        """Return what the host answers."""
+        return self.host.list(path)
+
+    def stat(self, path: str) -> Stat:
+        """Return what the host answers."""
+        return self.host.stat(path)
+
+    def env(self, name: str) -> str:
+        """Return what the host answers."""
+        return self.host.env(name)
+
+    def run(self, *argv: str) -> Ran:
+        """Run nothing."""
+        raise Unseen(" ".join(argv))
 
 
 def _nothing(facts: Facts, selection: Selection, wanted: Request) -> Injection:

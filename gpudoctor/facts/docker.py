@@ -93,14 +93,21 @@ class Docker(Area):
 
     @fact
     def daemons(self) -> tuple[Process, ...]:
-        """Return every dockerd process, the rootful one first."""
-        found = [process for pid in self.host.names("/proc") if pid.isdigit() and (process := self._process(pid)) is not None]
+        """Return every dockerd process, the rootful one first; none of a mounted disk, whose /proc is not there."""
+        try:
+            pids = self.host.names("/proc")
+        except Unseen:
+            return ()
+        found = [process for pid in pids if pid.isdigit() and (process := self._process(pid)) is not None]
         return tuple(sorted(found, key=lambda process: (process.uid, process.pid)))
 
     @fact
     def processes_seen(self) -> bool:
         """Say whether this host's processes show: not those of a mounted disk, and not others' where /proc hides them (hidepid)."""
-        if not self.host.names("/proc"):
+        try:
+            if not self.host.names("/proc"):
+                return False
+        except Unseen:
             return False
         for line in (self.host.text("/proc/self/mountinfo") or "").split("\n"):
             if " / /proc " in line and "hidepid=" in line and not line.endswith(("hidepid=0", "hidepid=off")):

@@ -104,8 +104,11 @@ class Platform(Area):
 
     @fact
     def systemd(self) -> bool:
-        """Say whether systemd runs this machine."""
-        return self.host.exists("/run/systemd/system")
+        """Say whether systemd runs this machine; of a mounted disk, whether it is there to run it."""
+        try:
+            return self.host.exists("/run/systemd/system")
+        except Unseen:
+            return self.host.exists("/usr/lib/systemd/systemd") or self.host.exists("/lib/systemd/systemd")
 
     @fact
     def systemd_version(self) -> int | None:
@@ -154,16 +157,22 @@ class Platform(Area):
 
     @fact
     def wsl(self) -> bool:
-        """Say whether this is WSL (1 or 2)."""
-        return "microsoft" in self.kernel.lower()
+        """Say whether this is WSL (1 or 2): by the running kernel, of a mounted disk by the folder that Windows mounts there."""
+        try:
+            return "microsoft" in self.kernel.lower()
+        except Unseen:
+            return self.host.exists("/usr/lib/wsl/lib")
 
     @fact
     def jetson(self) -> bool:
-        """Say whether this is a Tegra system on chip (Jetson)."""
+        """Say whether this is a Tegra system on chip (Jetson); of a mounted disk only its own files tell."""
         if self.host.exists("/etc/nv_tegra_release"):
             return True
-        family = self.host.text("/sys/devices/soc0/family") or ""
-        compatible = self.host.text("/proc/device-tree/compatible") or ""
+        try:
+            family = self.host.text("/sys/devices/soc0/family") or ""
+            compatible = self.host.text("/proc/device-tree/compatible") or ""
+        except Unseen:
+            return False
         return family.lower().startswith("tegra") or "nvidia,tegra" in compatible
 
     @fact

@@ -119,9 +119,14 @@ def _last(diagnosis: Diagnosis, roots: list[Finding], marks: dict[str, str]) -> 
     return Line(0, f"{marks['good']} Nothing wrong found. {words}", "good")
 
 
+def _printable(words: str) -> str:
+    """Take control characters out: what a recorded host contains must not steer a terminal."""
+    return words if words.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in words)
+
+
 def plain(report: Iterator[Line]) -> str:
     """Return the report as plain text, one line a line."""
-    return "".join(" " * line.indent + line.words + "\n" if line.words else "\n" for line in report)
+    return "".join(" " * line.indent + _printable(line.words) + "\n" if line.words else "\n" for line in report)
 
 
 def styled(report: Iterator[Line], width: int) -> str:
@@ -137,7 +142,7 @@ def styled(report: Iterator[Line], width: int) -> str:
         for line in report:
             if line.tone == "command":
                 # A command is copied and pasted: it must not be broken across lines.
-                console.print(Text(" " * line.indent + line.words, STYLES["command"]), soft_wrap=True)
+                console.print(Text(" " * line.indent + _printable(line.words), STYLES["command"]), soft_wrap=True)
             else:
-                console.print(Padding(Text(line.words, STYLES[line.tone]), (0, 0, 0, line.indent)))
+                console.print(Padding(Text(_printable(line.words), STYLES[line.tone]), (0, 0, 0, line.indent)))
     return "\n".join(row.rstrip() for row in capture.get().split("\n"))

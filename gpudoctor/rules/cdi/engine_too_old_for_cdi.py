@@ -126,5 +126,5 @@ RULE = Rule(
     "warning",
     "the engine does not know CDI",
     check,
-    needs=("gpu", "daemon"),
+    needs=("gpu",),
 )

@@ -151,6 +151,6 @@ RULE = Rule(
     "a registered NVIDIA runtime is not installed",
     check,
     breaks=("runtime",),
-    needs=("daemon", "toolkit"),
+    needs=("toolkit",),
     follows=("docker/default-runtime-nvidia-without-gpu",),
 )

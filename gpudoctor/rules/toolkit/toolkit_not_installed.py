@@ -67,5 +67,5 @@ RULE = Rule(
     "the NVIDIA container toolkit is not installed",
     check,
     breaks=("toolkit", "runtime"),
-    needs=("gpu", "daemon"),
+    needs=("gpu",),
 )
