@@ -197,7 +197,7 @@ def test_live_run_says_something_and_never_a_traceback(gpudoctor):
 def test_a_recorded_host_cannot_steer_the_terminal(gpudoctor, tmp_path):
     """Escape sequences in a recorded host's files come out as question marks."""
     path = tmp_path / "steering.host"
-    path.write_bytes(b"-- /etc/os-release --\nPRETTY_NAME=\"\x1b[31mred\x07\"\n")
+    path.write_bytes(b'-- /etc/os-release --\nPRETTY_NAME="\x1b[31mred\x07"\n')
     ran = gpudoctor("doctor", "--host", str(path))
     assert b"\x1b" not in ran.stdout
     assert b"?[31mred?" in ran.stdout

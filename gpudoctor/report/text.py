@@ -114,7 +114,7 @@ def _last(diagnosis: Diagnosis, roots: list[Finding], marks: dict[str, str]) -> 
     words = ", ".join(parts) + "."
     if roots:
         return Line(0, f"{len(roots)} to mend, in this order. {words}" if len(roots) > 1 else f"1 to mend. {words}", "plain")
-    if unclear or not diagnosis.passed:
+    if unclear or len(diagnosis.passed) <= unseen:
         return Line(0, f"{marks['unknown']} Nothing wrong was found, but not all could be looked at. {words}", "unknown")
     return Line(0, f"{marks['good']} Nothing wrong found. {words}", "good")
 

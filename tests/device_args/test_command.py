@@ -29,7 +29,9 @@ def test_standard_output_is_the_arguments_and_nothing_else(gpudoctor: Program):
     """One line of arguments; every remark is on standard error and begins with the program's name."""
     ran = gpudoctor(*host("no-toolkit"))
     assert ran.returncode == 0
-    assert ran.stdout == b"--device /dev/nvidia0 --device /dev/nvidiactl --device /dev/nvidia-uvm --device /dev/nvidia-uvm-tools\n"
+    assert (
+        ran.stdout == b"--device /dev/nvidia0 --device /dev/nvidiactl --device /dev/nvidia-uvm --device /dev/nvidia-uvm-tools\n"
+    )
     assert ran.stderr.startswith(b"gpudoctor: Nothing on this host serves `docker run --gpus`")
 
 
@@ -128,7 +130,9 @@ def test_readme_makefile_stops_where_the_command_fails(tmp_path: Path):
     (tmp_path / "Makefile").write_text(example)
     for name, complete in (("one-gpu", True), ("one-gpu-missing-uvm", False)):
         environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOST": str(HOSTS / f"{name}.host")}
-        ran = subprocess.run(["make", "-n", "-C", str(tmp_path)], env=environment, capture_output=True, text=True, timeout=60, check=False)
+        ran = subprocess.run(
+            ["make", "-n", "-C", str(tmp_path)], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
         if complete:
             assert ran.returncode == 0, ran.stderr
             assert "--gpus all --device /dev/nvidia0 --device /dev/nvidiactl" in ran.stdout

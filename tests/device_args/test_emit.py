@@ -26,7 +26,18 @@ SCHEMA = json.loads((ROOT / "docs" / "schema" / "device-args.schema.json").read_
 GPUS = ["--gpus", '"device=0,2"']
 TWO = [word for path in ("/dev/nvidia3", "/dev/nvidia1", *CUDA) for word in ("--device", path)]
 # No host has such nodes; a makefile must get even these right.
-ODD = ("/dev/a b", "/dev/$HOME", "/dev/#1", "/dev/back\\#slash", "/dev/it's", '/dev/"q"', "/dev/`x`", "/dev/$(y)", "/dev/%z", "/dev/*")
+ODD = (
+    "/dev/a b",
+    "/dev/$HOME",
+    "/dev/#1",
+    "/dev/back\\#slash",
+    "/dev/it's",
+    '/dev/"q"',
+    "/dev/`x`",
+    "/dev/$(y)",
+    "/dev/%z",
+    "/dev/*",
+)
 ODD_ONES = Selection("machine", (), tuple(Node(path, 1, 1, chosen=True, why="odd") for path in ODD), (), everything=True)
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="GNU make is not installed")
@@ -41,7 +52,9 @@ def make(folder: Path, makefile: str, *arguments: str) -> subprocess.CompletedPr
 def test_args_are_split_by_a_shell_into_what_docker_reads():
     """$(...) splits at blanks and takes no quotes off, so Docker's own quotes around device=0,2 are there once."""
     text = answer("eight-gpus-shuffled-minors", "args", "0,2").text
-    ran = subprocess.run(["sh", "-c", 'printf "%s\\n" $(cat)'], input=text, capture_output=True, text=True, timeout=30, check=True)
+    ran = subprocess.run(
+        ["sh", "-c", 'printf "%s\\n" $(cat)'], input=text, capture_output=True, text=True, timeout=30, check=True
+    )
     assert ran.stdout.split("\n")[:-1] == [*GPUS, *TWO]
 
 
@@ -123,7 +136,9 @@ def test_the_commented_target_works_once_it_is_not_a_comment(tmp_path: Path):
             "reservation",
             {
                 "deploy": {
-                    "resources": {"reservations": {"devices": [{"driver": "nvidia", "device_ids": ["0", "2"], "capabilities": ["gpu"]}]}}
+                    "resources": {
+                        "reservations": {"devices": [{"driver": "nvidia", "device_ids": ["0", "2"], "capabilities": ["gpu"]}]}
+                    }
                 }
             },
         ),
@@ -138,7 +153,9 @@ def test_compose_styles(style: str, wanted: dict[str, object]):
 def test_compose_of_every_gpu():
     """`all` is `count: all` in a reservation and a bare word under gpus, unless capabilities have to be told too."""
     reserved = yaml.safe_load(answer("one-gpu", "compose", style="reservation").text)
-    assert reserved["deploy"]["resources"]["reservations"]["devices"] == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
+    assert reserved["deploy"]["resources"]["reservations"]["devices"] == [
+        {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+    ]
     assert yaml.safe_load(answer("one-gpu", "compose", style="gpus").text) == {"gpus": "all"}
     told = yaml.safe_load(answer("one-gpu", "compose", purposes="compute,video", style="gpus").text)
     assert told == {"gpus": [{"driver": "nvidia", "count": "all", "capabilities": ["gpu", "utility", "compute", "video"]}]}
@@ -227,7 +244,10 @@ def test_what_stands_in_for_the_libraries():
     told = answer("runtime-only", gpus="0", purposes="video").text
     assert "--env NVIDIA_DRIVER_CAPABILITIES=utility,video" in told
     assert answer("wsl2").text == "--gpus all --device /dev/dxg\n"
-    assert answer("wsl2-no-toolkit").text == "--device /dev/dxg --volume /usr/lib/wsl:/usr/lib/wsl:ro --env LD_LIBRARY_PATH=/usr/lib/wsl/lib\n"
+    assert (
+        answer("wsl2-no-toolkit").text
+        == "--device /dev/dxg --volume /usr/lib/wsl:/usr/lib/wsl:ro --env LD_LIBRARY_PATH=/usr/lib/wsl/lib\n"
+    )
     wsl = yaml.safe_load(answer("wsl2-no-toolkit", "compose").text)
     assert wsl == {
         "devices": ["/dev/dxg:/dev/dxg"],

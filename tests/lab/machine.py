@@ -116,7 +116,10 @@ class Docker:
         flags += ["--exec-opt", "native.cgroupdriver=cgroupfs", f"--cgroup-parent=/{plan['cgroup']}"]
         self.process = subprocess.Popen(
             ["dockerd", "--data-root", str(work / "data"), "--exec-root", "/run/docker", "--config-file", str(config), *flags],
-            env=self.environment, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+            stdin=subprocess.DEVNULL,
         )
         for _ in range(200):
             if self("version", check=False).returncode == 0:
@@ -207,8 +210,8 @@ def podman(plan: dict[str, Any], work: Path, probe: dict[str, str]) -> dict[str,
         (root / "bin" / name).chmod(0o755)
     config = work / "containers.conf"
     config.write_text(
-        "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n"
-        "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"none\"\n"
+        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+        '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n'
     )
     environment = {**os.environ, **probe, "CONTAINERS_CONF": str(config), "HOME": str(work), "ROOTFS": str(root)}
     environment["PODMAN"] = (

@@ -27,7 +27,9 @@ CASES: list[tuple[str, tuple[str, ...]]] = [
 
 
 @pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize(("fixture", "gpus"), CASES, ids=lambda value: value if isinstance(value, str) else "-".join(value) or "all")
+@pytest.mark.parametrize(
+    ("fixture", "gpus"), CASES, ids=lambda value: value if isinstance(value, str) else "-".join(value) or "all"
+)
 def test_given_nodes_open_and_others_are_refused(tmp_path: Path, fixture: str, gpus: tuple[str, ...], version: int):
     """`docker run $(gpudoctor device-args)`: each chosen node gives ENXIO, each other one, made by hand inside, EPERM."""
     needs("dockerd", "unshare", "busybox")
@@ -39,7 +41,9 @@ def test_given_nodes_open_and_others_are_refused(tmp_path: Path, fixture: str, g
 def test_without_the_arguments_every_node_is_refused(tmp_path: Path):
     """The oracle itself: a container that is given nothing is refused every node, or the other tests would prove nothing."""
     needs("dockerd", "unshare", "busybox")
-    command = f'UNWANTED="$UNWANTED /dev/nvidia0=195:0 /dev/nvidiactl=195:255 /dev/nvidia-uvm=507:0" WANTED= {DOCKER_RUN} probe {PROBE}'
+    command = (
+        f'UNWANTED="$UNWANTED /dev/nvidia0=195:0 /dev/nvidiactl=195:255 /dev/nvidia-uvm=507:0" WANTED= {DOCKER_RUN} probe {PROBE}'
+    )
     found = live(tmp_path, "one-gpu", command)
     assert found["rc"] == 0, found["err"]
     said = [line for line in found["out"].split("\n") if line.startswith("/dev/")]
@@ -104,10 +108,16 @@ MAKEFILES = {
 def test_docker_reads_its_quotes_from_make(tmp_path: Path, form: str):
     """The same by a makefile, with the fragment included and with $(shell)."""
     needs("dockerd", "unshare", "busybox", "make")
-    makefile = f"{MAKEFILES[form]}gpu-run:\n\t@{DOCKER_RUN} $(DEVICE_ARGS) probe sh -c \"$$PROBE\"\n"
+    makefile = f'{MAKEFILES[form]}gpu-run:\n\t@{DOCKER_RUN} $(DEVICE_ARGS) probe sh -c "$$PROBE"\n'
     command = "$PYTHON -m gpudoctor device-args $ASK --format make >gpu.mk && make gpu-run"
     found = live(
-        tmp_path, "eight-gpus-shuffled-minors", command, "--gpus", "0,2", hook=True, files={str(tmp_path / "Makefile"): makefile},
+        tmp_path,
+        "eight-gpus-shuffled-minors",
+        command,
+        "--gpus",
+        "0,2",
+        hook=True,
+        files={str(tmp_path / "Makefile"): makefile},
     )
     judged(found)
     assert visible(found) == "0,2"
@@ -119,7 +129,7 @@ def test_compose_runs_with_the_devices(tmp_path: Path):
     base = "services:\n  gpu:\n    image: probe\n    network_mode: none\n    environment: [WANTED, UNWANTED]\n"
     command = (
         f"{{ cat base; $PYTHON -m gpudoctor device-args $ASK --format compose | sed 's/^/    /'; }} >docker-compose.yml; "
-        f'COMPOSE_PROJECT_NAME=lab docker-compose run --rm -T gpu {PROBE}'
+        f"COMPOSE_PROJECT_NAME=lab docker-compose run --rm -T gpu {PROBE}"
     )
     found = live(tmp_path, "eight-gpus-shuffled-minors", command, "--gpus", "0,2", files={str(tmp_path / "base"): base})
     judged(found)

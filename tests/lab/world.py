@@ -68,12 +68,33 @@ def live(
         "docker": more.pop("programs", "/usr/sbin:/usr/bin"),
         **more,
     }
-    unshare = ["unshare", "--mount", "--net", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
-    environment = {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    unshare = [
+        "unshare",
+        "--mount",
+        "--net",
+        "--ipc",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "--propagation",
+        "private",
+    ]
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+    }
     try:
         ran = subprocess.run(
             [*unshare, sys.executable, "-B", str(Path(__file__).parent / "machine.py"), json.dumps(plan)],
-            env=environment, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     finally:
         sweep(cgroup)
@@ -87,7 +108,9 @@ def sweep(cgroup: str) -> None:
     """Take the cgroups away that a daemon made: they belong to the kernel and outlive its namespaces."""
     if not cgroup.startswith("gpudoctor-lab-"):
         raise ValueError(cgroup)
-    for top in {path.parent / cgroup for path in Path("/sys/fs/cgroup").glob("*/cgroup.procs")} | {Path("/sys/fs/cgroup") / cgroup}:
+    for top in {path.parent / cgroup for path in Path("/sys/fs/cgroup").glob("*/cgroup.procs")} | {
+        Path("/sys/fs/cgroup") / cgroup
+    }:
         for folder, _, _ in os.walk(top, topdown=False):
             # A container's last process may take a moment to be gone.
             for _ in range(20):
