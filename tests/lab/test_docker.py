@@ -139,5 +139,5 @@ def test_start_up_on_a_live_host(tmp_path: Path):
     """Beside a running dockerd the whole command, the docker client's part of it included, is printed as a ratio to a bare Python."""
     needs("dockerd", "unshare", "busybox")
     found = live(tmp_path, "one-gpu", "true", hook=True, cpu=True)
-    print(f"live, beside a running dockerd: {found['ratio']:.1f} times a bare Python start")  # noqa: T201 - the lab tells it
+    print(f"live, beside a running dockerd: {found['ratio']:.1f} times a bare Python start")
     assert found["ratio"] < 20
