@@ -134,8 +134,8 @@ def snapshot(
     ] = "gpudoctor-snapshot.tar.gz",
     root: Root = None,
 ) -> None:
-    """Ask what the doctor asks, redact it, and save the answers as a tar that `doctor --host` reads."""
-    from gpudoctor import engine
+    """Ask what the doctor and device-args ask, redact it, and save the answers as a tar that their `--host` reads."""
+    from gpudoctor import device_args, engine
     from gpudoctor.facts import Facts
     from gpudoctor.host import snapshot as tar
     from gpudoctor.host.book import Recorder
@@ -149,6 +149,7 @@ def snapshot(
     facts = Facts(recorder)
     engine.diagnose(facts, engine.all_rules())
     summarize(facts)
+    device_args.survey(facts)
     answers, redacted = redact(recorder.answers)
     try:
         packed = tar.save(answers, {"taken": facts.platform.today or "unknown"})

@@ -15,7 +15,9 @@ from gpudoctor import engine
 ROOT = Path(gpudoctor.__file__).parent.parent
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 READERS = sorted(
-    path for folder in ("facts", "rules", "formats", "report") for path in (ROOT / "gpudoctor" / folder).rglob("*.py")
+    path
+    for folder in ("facts", "rules", "formats", "report", "device_args")
+    for path in (ROOT / "gpudoctor" / folder).rglob("*.py")
 )
 
 

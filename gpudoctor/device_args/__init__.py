@@ -180,3 +180,12 @@ def answer(facts: Facts, wanted: Request, source: str) -> Answer:
     told = (*selection.remarks, *injection.remarks, *emit.remarks(selection, injection, wanted))
     missing = (*selection.missing, *injection.missing)
     return Answer(emit.emit(selection, injection, wanted, (source, missing, told)), missing, told)
+
+
+def survey(facts: Facts) -> None:
+    """Ask all that any answer may need and drop the answers: for a snapshot, which has what was asked and nothing else."""
+    for form in ("json", "cdi"):
+        try:
+            answer(facts, Request(("all",), PURPOSES, form, ""), "")
+        except (Refused, NoAnswer):
+            continue

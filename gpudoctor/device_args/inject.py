@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from gpudoctor.device_args import Missing, Refused
-from gpudoctor.host import Host, Unseen
+from gpudoctor.host import Host, NoAnswer, Unseen
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -43,16 +43,16 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
     docker, toolkit = facts.docker, facts.toolkit
     if docker.remote:
         raise Unseen("docker", f"it talks to {docker.address}, and that host has the nodes: run gpudoctor there")
-    if docker.desktop is not None:
-        raise Refused(
-            "Docker Desktop's daemon runs in a machine of its own, which has other nodes: use `docker run --gpus all` alone."
-        )
     names = () if selection.everything else _names(selection)
     capabilities = () if wanted.purposes == ("compute",) else ("utility", *wanted.purposes)
     plain = wanted.purposes == ("compute",) and wanted.format != "json"
     if plain and selection.kind != "jetson" and _hook_at_a_glance(facts):
         # The hook or CDI, as the engine decides: the words are the same.
         return Injection("hook", ("--gpus", _gpus(names, ())), names)
+    if docker.desktop is not None:
+        raise Refused(
+            "Docker Desktop's daemon runs in a machine of its own, which has other nodes: use `docker run --gpus all` alone."
+        )
     if docker.installed:
         if selection.kind == "jetson":
             # The hook refuses to work there: only the runtime knows the lists.
@@ -80,7 +80,11 @@ def _hook_at_a_glance(facts: Facts) -> bool:
     from gpudoctor.facts import Facts
 
     glance = Facts(_Mute(facts.host))
-    return glance.docker.daemon is not None and glance.toolkit.hook is not None
+    docker = glance.docker
+    try:
+        return docker.daemon is not None and docker.desktop is None and glance.toolkit.hook is not None
+    except NoAnswer:
+        return False
 
 
 class _Mute(Host):

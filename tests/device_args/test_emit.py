@@ -14,9 +14,13 @@ import yaml
 
 from gpudoctor import device_args
 from gpudoctor.device_args import Node, Refused, Selection, emit, inject
+from gpudoctor.facts import Facts
 from gpudoctor.formats import cdi
-from gpudoctor.host import NoAnswer
-from tests.device_args.hosts import HOSTS, ROOT, answer
+from gpudoctor.host import NoAnswer, snapshot
+from gpudoctor.host.book import Recorder
+from gpudoctor.host.hostfile import load
+from gpudoctor.host.redact import redact
+from tests.device_args.hosts import HOSTS, ROOT, answer, facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +81,18 @@ def test_other_purposes_are_told_to_the_hook_and_not_to_cdi():
     hook = shlex.split(shlex.quote(answer("one-gpu", gpus="0", purposes="compute,graphics").text.split()[1]))
     assert hook == ['device=0,"capabilities=utility,compute,graphics"']
     assert answer("cdi", purposes="compute,graphics").text.startswith("--gpus all ")
+
+
+def test_docker_is_not_called_where_a_glance_at_its_path_is_enough():
+    """A call of the docker client costs as much as two starts of Python: with a dockerd that has the hook on its PATH, none is made."""
+    for form in ("args", "make", "make-args", "env", "compose"):
+        recorder = Recorder(facts("one-gpu").host)
+        told = device_args.answer(Facts(recorder), device_args.request("all", "compute", form, None), "")
+        assert told.text
+        assert not recorder.answers.runs, form
+    recorder = Recorder(facts("no-toolkit").host)
+    device_args.answer(Facts(recorder), device_args.request("all", "compute", "args", None), "")
+    assert ("docker", "info", "--format", "{{json .}}") in recorder.answers.runs
 
 
 def test_mig_devices_are_told_by_the_name_they_were_asked_by():
@@ -295,3 +311,25 @@ def test_json_of_a_host_whose_docker_is_elsewhere():
 def test_output_does_not_depend_on_the_order_of_the_request(form: str):
     """The same GPUs give the same bytes, so that a fragment under version control does not change by itself."""
     assert answer("mig-7-instances", form, "1,0:2").text == answer("mig-7-instances", form, "0:2,1").text
+
+
+@pytest.mark.parametrize("path", sorted(HOSTS.glob("*.host")), ids=lambda path: path.stem)
+def test_a_snapshot_gives_the_same_arguments(path: Path, tmp_path: Path):
+    """A snapshot of a host, redacted, has all that is asked: the same arguments, or the same refusal, as on the host itself."""
+    host = load(str(path))
+    host.closed = False  # as a live machine: the guards against questions with effects are on
+    recorder = Recorder(host)
+    device_args.survey(Facts(recorder))
+    answers, _ = redact(recorder.answers)
+    tar = tmp_path / "snapshot.tar.gz"
+    tar.write_bytes(snapshot.save(answers, {}))
+    for form, purposes in (("args", "compute"), ("args", "compute,graphics,display"), ("cdi", "compute"), ("cdi-spec", "video")):
+        wanted = device_args.request("all", purposes, form, None)
+        told = []
+        for each in (load(str(path)), snapshot.open_host(str(tar))):
+            try:
+                found = device_args.answer(Facts(each), wanted, "")
+                told.append((found.text, [missing[:2] for missing in found.missing]))
+            except (Refused, NoAnswer) as reason:
+                told.append(str(type(reason)))
+        assert told[0] == told[1]

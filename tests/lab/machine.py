@@ -81,9 +81,14 @@ def lay_out(fixture: str, work: Path) -> None:
     majors = work / "devices"
     majors.write_bytes(book.read("/proc/devices"))
     run("mount", "--bind", str(majors), "/proc/devices")
-    for folder in ("/run", "/etc/docker", "/etc/cdi"):
-        if os.path.isdir(folder):
-            mount("tmpfs", folder)
+    mount("tmpfs", "/run")
+    for name in ("etc", "etc-work"):
+        (work / name).mkdir()
+    # What is written to /etc from here on stays in this namespace.
+    mount("overlay", "/etc", "-o", f"lowerdir=/etc,upperdir={work / 'etc'},workdir={work / 'etc-work'}")
+    for folder in ("/etc/docker", "/etc/cdi"):
+        os.makedirs(folder, exist_ok=True)
+        mount("tmpfs", folder)
 
 
 def cgroups(version: int) -> None:
@@ -216,10 +221,11 @@ def podman(plan: dict[str, Any], work: Path, probe: dict[str, str]) -> dict[str,
     environment = {**os.environ, **probe, "CONTAINERS_CONF": str(config), "HOME": str(work), "ROOTFS": str(root)}
     environment["PODMAN"] = (
         f"podman --root {work}/storage --runroot /run/storage --tmpdir /run/libpod --runtime runc run --rm --network none "
-        f"--cgroup-parent /{plan['cgroup']} --cap-add MKNOD --env WANTED --env UNWANTED"
+        f"--cgroup-parent /{plan['cgroup']} --pids-limit -1 --cap-add MKNOD --env WANTED --env UNWANTED"
     )
+    version = run("podman", "--version").stdout.split()[-1]
     ran = run("sh", "-c", plan["command"], env=environment, cwd=str(work), check=False)
-    return {"rc": ran.returncode, "out": ran.stdout, "err": ran.stderr}
+    return {"server": [version], "rc": ran.returncode, "out": ran.stdout, "err": ran.stderr}
 
 
 def main() -> None:

@@ -19,6 +19,9 @@ import pytest
 
 from tests.device_args.hosts import HOSTS, ROOT
 
+CACHE = ROOT / ".cache" / "lab"
+"""Where scripts/lab puts what it fetches."""
+NEWER_DOCKER = CACHE / "docker" / "usr"
 PROBE = 'sh -c "$PROBE"'
 DOCKER_RUN = "docker run --rm --network none --env WANTED --env UNWANTED"
 

@@ -1,0 +1,116 @@
+"""Formats that need no daemon, read by the programs they are for: both Composes, systemd, a parser of Nomad's language."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.device_args.hosts import answer
+from tests.lab.world import needs_only
+
+OLD = "/usr/bin/docker-compose"
+NEW = str(Path(sys.prefix) / "bin" / "docker-compose")
+TWO = ["/dev/nvidia3", "/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"]
+
+
+def config(folder: Path, program: str, fragment: str) -> subprocess.CompletedProcess[str]:
+    """Let Compose read a file whose one service has the fragment, and print what it understood."""
+    service = "".join(f"    {line}\n" for line in fragment.splitlines())
+    file = folder / "docker-compose.yml"
+    file.write_text(f"services:\n  gpu:\n    image: some/image\n{service}")
+    argv = [program, "--project-name", "lab", "-f", str(file), "config"]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    return subprocess.run(
+        argv, capture_output=True, text=True, env=environment, timeout=60, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def understood(folder: Path, program: str, form: tuple[str, str], fixture: str, gpus: str) -> dict[str, object]:
+    """Return the service as Compose understood it."""
+    ran = config(folder, program, answer(fixture, form[0], gpus, style=form[1]).text)
+    assert ran.returncode == 0, ran.stderr
+    found = yaml.safe_load(ran.stdout)["services"]["gpu"]
+    assert isinstance(found, dict)
+    return found
+
+
+def compose(major: str) -> str:
+    """Return docker-compose 1 or 5; skip where it is not here or is another one."""
+    program = OLD if major == "1" else NEW
+    needs_only(program)
+    ran = subprocess.run([program, "version"], capture_output=True, text=True, timeout=60, check=False)
+    told = ran.stdout.partition("ersion")[2].strip(" :v\n")
+    if not told.startswith(f"{major}."):
+        pytest.skip(f"needs Compose {major}; {program} is {told.split()[0] if told else 'none'}")
+    print(f"Compose {told.split()[0]}")
+    return program
+
+
+@pytest.mark.parametrize("major", ["1", "5"])
+def test_devices_in_both_composes(tmp_path: Path, major: str):
+    """docker-compose 1.29 and Compose 5 read the list of devices, each as source and target."""
+    found = understood(tmp_path, compose(major), ("compose", "devices"), "eight-gpus-shuffled-minors", "0,2")
+    paths = [each["source"] if isinstance(each, dict) else each.partition(":")[0] for each in found["devices"]]
+    assert paths == TWO
+
+
+@pytest.mark.parametrize("major", ["1", "5"])
+@pytest.mark.parametrize(("gpus", "wanted"), [("all", {"count"}), ("0,2", {"device_ids"}), ("0", {"device_ids"})])
+def test_reservation_in_both_composes(tmp_path: Path, major: str, gpus: str, wanted: set[str]):
+    """A reservation has capabilities and either a count or ids, which both take; the ids stay text."""
+    found = understood(tmp_path, compose(major), ("compose", "reservation"), "eight-gpus-shuffled-minors", gpus)
+    (device,) = found["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    assert {"count", "device_ids"} & set(device) == wanted
+    assert device.get("device_ids", gpus.split(",")) == gpus.split(",")
+
+
+@pytest.mark.parametrize("gpus", ["all", "0,2"])
+def test_gpus_in_compose_5_only(tmp_path: Path, gpus: str):
+    """`gpus:` is Compose 2.30's: version 5 reads it, and 1.29 refuses it, which is why it is not the default."""
+    found = understood(tmp_path, compose("5"), ("compose", "gpus"), "eight-gpus-shuffled-minors", gpus)
+    (device,) = found["gpus"]
+    assert device.get("device_ids") == (None if gpus == "all" else ["0", "2"])
+    old = config(tmp_path, compose("1"), answer("eight-gpus-shuffled-minors", "compose", gpus, style="gpus").text)
+    assert old.returncode != 0
+
+
+def test_cdi_names_in_compose_5(tmp_path: Path):
+    """CDI names under devices are what Compose 5 hands on."""
+    found = understood(tmp_path, compose("5"), ("compose", "cdi"), "cdi", "0")
+    assert "nvidia.com/gpu=0" in json.dumps(found["devices"])
+
+
+@pytest.mark.parametrize("major", ["1", "5"])
+@pytest.mark.parametrize("fixture", ["wsl2-no-toolkit", "jetson"])
+def test_mounts_runtime_and_environment_in_both_composes(tmp_path: Path, major: str, fixture: str):
+    """What WSL2 and a Jetson need beside devices is understood too."""
+    found = understood(tmp_path, compose(major), ("compose", "devices"), fixture, "all")
+    assert found["environment"]
+    assert found.get("volumes") if fixture == "wsl2-no-toolkit" else found["runtime"] == "nvidia"
+
+
+def test_systemd_takes_the_drop_in(tmp_path: Path):
+    """systemd-analyze finds nothing to complain about in a service with the printed lines, and complains about a wrong one."""
+    needs_only("systemd-analyze")
+    text = answer("eight-gpus-shuffled-minors", "systemd", "0,2").text
+    for name, fragment, fine in (("good", text, True), ("bad", text.replace("DeviceAllow", "DeviceAllows"), False)):
+        unit = tmp_path / f"{name}.service"
+        unit.write_text(f"[Unit]\nDescription=lab\n{fragment}ExecStart=/bin/true\n")
+        ran = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False)
+        said = [line for line in ran.stderr.split("\n") if f"{name}.service" in line]
+        assert (said == []) is fine, ran.stderr
+
+
+def test_nomad_fragment_is_hcl():
+    """A parser of HCL reads the devices, each with its path on the host and in the container."""
+    needs_only()
+    hcl2 = pytest.importorskip("hcl2", reason="python-hcl2 is not installed")
+    (config_,) = hcl2.loads(answer("eight-gpus-shuffled-minors", "nomad", "0,2").text)["config"]
+    assert [each["host_path"].strip('"') for each in config_["devices"]] == TWO
+    assert [each["container_path"].strip('"') for each in config_["devices"]] == TWO
