@@ -289,10 +289,7 @@ def _code(diagnosis: Diagnosis, *, strict: bool) -> int:
     if severities & ({"error", "warning", "hint"} if strict else {"error", "warning"}):
         return WRONG
     silent = [each for each in diagnosis.untold if strict or (each.severity == "error" and each.reason != "unseen")]
-    # A disk without its /proc and /sys lets a few rules pass that look at files; that is no look at the host.
-    unseen = sum(each.reason == "unseen" for each in diagnosis.untold)
-    nothing_seen = not diagnosis.findings and len(diagnosis.passed) <= unseen
-    return CANNOT_TELL if silent or diagnosis.crashed or nothing_seen else FINE
+    return CANNOT_TELL if silent or diagnosis.crashed or diagnosis.saw_little else FINE
 
 
 def _report(source: str, facts: Facts, diagnosis: Diagnosis, *, as_json: bool, many: bool) -> None:

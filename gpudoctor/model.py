@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from gpudoctor.values import NamedTuple
 
@@ -35,21 +35,7 @@ Layer = Literal[
 """What a GPU container stands on, from the bottom to the top. A finding may take a layer away (``breaks``) or presuppose one
 (``needs``): a finding that needs what another one breaks merely follows from it and is folded under it."""
 
-LAYERS: tuple[Layer, ...] = (
-    "platform",
-    "gpu",
-    "module",
-    "driver",
-    "libraries",
-    "nodes",
-    "uvm",
-    "fabric",
-    "daemon",
-    "toolkit",
-    "runtime",
-    "cdi",
-    "container",
-)
+LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 
 class Where(NamedTuple):
@@ -158,3 +144,20 @@ class Diagnosis(NamedTuple):
     not_applicable: tuple[Note, ...]
     crashed: tuple[Note, ...]
     passed: tuple[str, ...]
+
+    @property
+    def unseen(self) -> int:
+        """How many rules this kind of host (a mounted root, an older snapshot) could not answer at all."""
+        return sum(each.reason == "unseen" for each in self.untold)
+
+    @property
+    def saw_little(self) -> bool:
+        """Whether no more was looked at than not, so that finding nothing means nothing.
+
+        A disk without its /proc and /sys lets the few rules pass that look at files alone; that is no look at the host. A rule that
+        does not apply was looked at, but does not outweigh one that could not be.
+        """
+        if self.findings:
+            return False
+        looked = len(self.passed) if self.unseen else len(self.passed) + len(self.not_applicable)
+        return looked <= self.unseen

@@ -95,6 +95,55 @@ def test_denied_decisive_fact_is_exit_3(gpudoctor):
     assert "run with sudo" in ran.stdout.decode()
 
 
+@pytest.fixture
+def variant(tmp_path):
+    """Return a function that writes the healthy host with some lines more, and returns its path."""
+    folder = tmp_path / "fixtures"
+    folder.mkdir()
+    shutil.copy(HEALTHY, folder / "base.host")
+
+    def write(name, lines):
+        path = folder / f"{name}.host"
+        path.write_text(f"-- like base.host --\n{lines}\n")
+        return str(path)
+
+    return write
+
+
+CONFIG = "/etc/nvidia-container-runtime/config.toml"
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "strict"),
+    [
+        ("", 0, 0),
+        (f"-- {CONFIG} -- denied", 3, 3),
+        (f"-- {CONFIG} -- unseen", 0, 3),
+        ("-- /usr/lib/x86_64-linux-gnu/libnvcuvid.so.1 -- absent\n-- $ ldconfig -p -- missing", 0, 1),
+    ],
+    ids=["healthy", "denied", "unseen", "hint"],
+)
+def test_exit_codes_and_strict(gpudoctor, variant, lines, code, strict):
+    """On a host that is otherwise healthy and looked at, denied is 3, unseen 3 and a hint 1 only with --strict."""
+    path = variant("one", lines)
+    assert gpudoctor("doctor", "--host", path).returncode == code
+    assert gpudoctor("doctor", "--strict", "--host", path).returncode == strict
+
+
+def test_of_many_hosts_the_worst_wins_in_this_order(gpudoctor, variant):
+    """Unreadable beats sick, sick beats untold, untold beats healthy, whatever comes first."""
+    healthy, denied = variant("healthy", ""), variant("denied", f"-- {CONFIG} -- denied")
+    for hosts, code in (((healthy, denied), 3), ((denied, str(SICK), healthy), 1), ((denied, "/none.host", str(SICK)), 2)):
+        assert gpudoctor("doctor", *(word for host in hosts for word in ("--host", host))).returncode == code
+
+
+def test_rules_that_do_not_apply_are_no_lack_of_sight(gpudoctor):
+    """A run of rules that all do not apply to this host has looked, and is exit code 0."""
+    ran = gpudoctor("doctor", "--json", "--host", str(HEALTHY), "--only", "wsl,jetson")
+    assert json.loads(ran.stdout)["passed"] == 0
+    assert ran.returncode == 0
+
+
 def test_nothing_to_look_at_is_exit_3(gpudoctor, tmp_path):
     """An empty mounted root answers nothing about a GPU: exit code 3, never 0."""
     (tmp_path / "empty").mkdir()

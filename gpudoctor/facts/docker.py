@@ -531,12 +531,6 @@ class Docker(Area):
         return "dockerd's command line" if told else self.facts.cgroup.source, None
 
     @fact
-    def live_restore(self) -> bool:
-        """Say whether containers go on while the daemon restarts."""
-        told = self._info_or_none.get("LiveRestoreEnabled")
-        return bool(self.config.value.get("live-restore") if told is None else told)
-
-    @fact
     def cdi_enabled(self) -> bool:
         """Say whether this engine takes CDI names: on from 28.2, by features.cdi from 25, never before."""
         if self._info_or_none.get("CDISpecDirs"):

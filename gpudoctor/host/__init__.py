@@ -14,11 +14,12 @@ The conveniences below (``text``, ``names``, ``exists`` ...) are written once, i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from gpudoctor.values import NamedTuple
 
 Kind = Literal["file", "dir", "link", "char", "block", "socket", "fifo"]
+KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 
 # Reads are bounded: /var/lib/dpkg/status and /proc/self/mountinfo may reach several MiB, nothing that is read here is larger.
 READ_LIMIT = 32 * 1024 * 1024

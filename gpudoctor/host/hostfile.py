@@ -9,14 +9,13 @@ import os
 import stat as st
 from typing import TYPE_CHECKING
 
-from gpudoctor.host import Absent, Denied, Kind, Miss, Ran, Slow, Unseen
+from gpudoctor.host import KINDS, Absent, Denied, Miss, Ran, Slow, Unseen
 from gpudoctor.host.book import Book, Node
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
 _STARTS = (b"/", b"$ ", b"env ", b"unenv ", b"like ")
-_KINDS: frozenset[str] = frozenset({"dir", "link", "char", "block", "socket", "fifo"})
 _PATH_MISSES: dict[str, tuple[type[Miss] | None, type[Miss] | None]] = {
     # word: (what read and list meet, what stat meets)
     "absent": (Absent, Absent),
@@ -225,9 +224,9 @@ def _node(words: list[str], body: bytes, path: str, line: int) -> Node:
     kind: str = "file"
     for at, word in enumerate(words):
         key, sign, value = word.partition("=")
-        if at == 0 and word in _KINDS:
+        if at == 0 and word in KINDS and word != "file":
             kind = word
-            node = node._replace(kind=_kind(word))
+            node = node._replace(kind=KINDS[word])
         elif word in _PATH_MISSES:
             miss, stat_miss = _PATH_MISSES[word]
             node = node._replace(miss=miss, stat_miss=stat_miss)
@@ -265,18 +264,6 @@ def _numbered(node: Node, key: str, number: int) -> Node:
     if key == "uid":
         return node._replace(uid=number)
     return node._replace(gid=number) if key == "gid" else node._replace(mtime=number)
-
-
-def _kind(word: str) -> Kind:
-    kinds: dict[str, Kind] = {
-        "dir": "dir",
-        "link": "link",
-        "char": "char",
-        "block": "block",
-        "socket": "socket",
-        "fifo": "fifo",
-    }
-    return kinds[word]
 
 
 def _numbers(word: str, path: str, line: int) -> tuple[int, int]:

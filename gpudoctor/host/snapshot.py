@@ -12,7 +12,7 @@ import stat as st
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpudoctor import __version__
-from gpudoctor.host import Absent, Denied, Kind, Miss, Ran, Slow, Stat, Unseen
+from gpudoctor.host import KINDS, Absent, Denied, Miss, Ran, Slow, Stat, Unseen
 from gpudoctor.host.book import MISSES, Answers, Replay
 from gpudoctor.host.hostfile import BadHost, open_regular, parse, read_text
 
@@ -35,15 +35,6 @@ MEMBERS_LIMIT = 20_000
 _NAME_LIMIT = 64 * 1024  # of a long name or a pax header, which paths of Linux (4096 bytes) never reach
 _BLOCK = 512
 _INLINE = 64  # bytes; a process's name or the like stays in the index: a tar member costs 1 KiB
-_KINDS: dict[str, Kind] = {
-    "file": "file",
-    "dir": "dir",
-    "link": "link",
-    "char": "char",
-    "block": "block",
-    "socket": "socket",
-    "fifo": "fifo",
-}
 _REFUSED = {
     b"1": "a hard link",
     b"2": "a link",
@@ -431,7 +422,7 @@ class _Index:
         missed = self.missed(asked, value)
         if missed is not None:
             return missed
-        kind = _KINDS.get(self.text(value.get("kind")))
+        kind = KINDS.get(self.text(value.get("kind")))
         if kind is None:
             self.bad(f"{INDEX} is damaged")
         numbers = value.get("rdev")

@@ -104,7 +104,7 @@ def _untold(untold: list[Untold], marks: dict[str, str]) -> Iterator[Line]:
 
 
 def _last(diagnosis: Diagnosis, roots: list[Finding], marks: dict[str, str]) -> Line:
-    unseen = sum(each.reason == "unseen" for each in diagnosis.untold)
+    unseen = diagnosis.unseen
     parts = [f"{len(diagnosis.passed)} checks passed", f"{len(diagnosis.not_applicable)} do not apply here"]
     if unseen:
         parts.append(f"{unseen} not examined (this kind of input cannot answer them)")
@@ -114,7 +114,7 @@ def _last(diagnosis: Diagnosis, roots: list[Finding], marks: dict[str, str]) -> 
     words = ", ".join(parts) + "."
     if roots:
         return Line(0, f"{len(roots)} to mend, in this order. {words}" if len(roots) > 1 else f"1 to mend. {words}", "plain")
-    if unclear or len(diagnosis.passed) <= unseen:
+    if unclear or diagnosis.saw_little:
         return Line(0, f"{marks['unknown']} Nothing wrong was found, but not all could be looked at. {words}", "unknown")
     return Line(0, f"{marks['good']} Nothing wrong found. {words}", "good")
 

@@ -107,14 +107,6 @@ class Cuda(NamedTuple):
     note: str
 
 
-class Line(NamedTuple):
-    """A Docker Engine release line ("28", "26.1"). Dates are "YYYY-MM-DD"; `eol` None = no end announced."""
-
-    line: str
-    released: str
-    eol: str | None
-
-
 class Cve(NamedTuple):
     """A vulnerability of the NVIDIA Container Toolkit; every version below `fixed` has it.
 
@@ -320,12 +312,6 @@ def toolkit_since(feature: str) -> tuple[int, ...]:
     return _since("toolkit", feature)
 
 
-def docker_cdi_library(version: tuple[int, ...]) -> str | None:
-    """Return the version of the CDI library inside a Docker Engine; None before 25.0, which has none."""
-    row = _cdi(version)
-    return row[1] if row else None
-
-
 def docker_cdi_version_max(version: tuple[int, ...]) -> tuple[int, ...] | None:
     """Return the newest `cdiVersion` a Docker Engine reads, None if it reads no CDI.
 
@@ -333,20 +319,6 @@ def docker_cdi_version_max(version: tuple[int, ...]) -> tuple[int, ...] | None:
     """
     row = _cdi(version)
     return _version(row[2]) if row else None
-
-
-def docker_line(version: tuple[int, ...]) -> Line | None:
-    """Return the release line of a Docker Engine version, or None."""
-    for line, released, eol in _rows("docker_lines"):
-        if _begins(version, line):
-            return Line(line, released, eol or None)
-    return None
-
-
-def toolkit_released(version: str) -> str | None:
-    """Return the day ("YYYY-MM-DD") an NVIDIA Container Toolkit version was tagged, or None."""
-    row = _row("toolkit_releases", version)
-    return row[1] if row else None
 
 
 def toolkit_cves(version: tuple[int, ...]) -> tuple[Cve, ...]:
