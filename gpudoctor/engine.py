@@ -99,6 +99,7 @@ def diagnose(facts: Facts, rules: Sequence[Rule]) -> Diagnosis:
 def _stamped(finding: Finding, rule: Rule) -> Finding:
     return finding._replace(
         rule=rule.name,
+        fixable=rule.fix is not None,
         severity=finding.severity or rule.severity,
         breaks=rule.breaks if finding.breaks is None else finding.breaks,
         needs=rule.needs if finding.needs is None else finding.needs,

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
 
+    Steps = Iterator["Edit | Then"]
+
 Severity = Literal["error", "warning", "hint"]
 """error: a GPU container cannot work, or is unsafe; warning: works by luck or will break; hint: worth knowing."""
 
@@ -85,11 +87,60 @@ class Finding(NamedTuple):
     needs: tuple[Layer, ...] | None = None
     rule: str = ""
     because_of: str | None = None
+    fixable: bool = False
+    """Whether ``gpudoctor fix`` has a cure of its own for it."""
 
     @property
     def where(self) -> Where:
         """The place to look at first: that of the first evidence."""
         return self.evidence[0].where
+
+
+class Edit(NamedTuple):
+    """One file of the host as it shall be: ``after`` None removes it; ``mode`` None keeps the mode (0644 for a new file).
+
+    ``path`` is the host's own path; a link there is kept, and what it leads to is changed.
+    """
+
+    path: str
+    after: bytes | None
+    mode: int | None = None
+
+
+class Then(NamedTuple):
+    """A command that puts the edits into force, in the order given.
+
+    ``undo`` is the command that takes it back once the files are restored (often the same one), None where nothing has to be.
+    ``SHOWN`` ones are never run, ``DISRUPTIVE`` ones only where the user allows restarts.
+    """
+
+    argv: tuple[str, ...]
+    safety: Safety
+    why: str
+    undo: tuple[str, ...] | None = None
+
+
+REBOOT = Then(("reboot",), "SHOWN", "The change takes effect at the next boot.")
+"""The reboot that a fix waits for: announced, never done."""
+
+
+class Wishes(NamedTuple):
+    """How the user wants a fix to be made: ``force`` for what is known to be harmful, ``grub_main`` to edit GRUB's main file."""
+
+    force: bool = False
+    grub_main: bool = False
+
+
+class Refused(Exception):  # noqa: N818 - a result, not an error
+    """Raised by a fix that would be wrong, or cannot be made safely, on this host: its text says why, in one sentence.
+
+    ``forcible`` where the user may insist with ``--force``.
+    """
+
+    def __init__(self, why: str, *, forcible: bool = False) -> None:
+        """Keep the reason."""
+        super().__init__(why)
+        self.forcible = forcible
 
 
 class NotApplicable(Exception):  # noqa: N818 - a result, not an error
@@ -108,6 +159,8 @@ class Rule(NamedTuple):
     needs: tuple[Layer, ...] = ()
     follows: tuple[str, ...] = ()
     """Names of rules whose finding explains one of this rule, where layers do not say it."""
+    fix: Callable[[Facts, Wishes], Steps] | None = None
+    """Yields the edits, and the commands after them, that cure what ``check`` finds; raises Refused where they would be wrong."""
 
     @property
     def slug(self) -> str:
@@ -134,6 +187,42 @@ class Note(NamedTuple):
 
     rule: str
     text: str
+
+
+class Change(NamedTuple):
+    """One file before and after a plan: None is no file. ``target`` is the file itself where ``path`` is or passes a link."""
+
+    path: str
+    target: str
+    before: bytes | None
+    after: bytes | None
+    mode_before: int | None
+    mode_after: int | None
+
+
+Expected = Literal["cured", "restart", "reboot", "later", "refused", "forcible", "untold", "shown", "remains"]
+"""What a plan makes of a finding: ``cured`` by its files and safe commands; ``restart``: cured once Docker restarts; ``reboot``: cured
+at the next boot, ``later``: expected once its commands ran, which files alone cannot show; ``refused`` or ``forcible`` (with --force):
+the cure is wrong here; ``untold``: cannot tell; ``shown``: never ours to do; ``remains``: the cure would not help or would harm."""
+
+
+class Outcome(NamedTuple):
+    """What a plan makes of one finding, and one sentence why."""
+
+    finding: Finding
+    expected: Expected
+    text: str = ""
+
+
+class Plan(NamedTuple):
+    """What `fix` would do: the changed files, the commands after them, what becomes of each finding, whom a restart hits."""
+
+    changes: tuple[Change, ...]
+    then: tuple[Then, ...]
+    outcomes: tuple[Outcome, ...]
+    hits: tuple[str, ...]
+    notes: tuple[str, ...]
+    new: tuple[Finding, ...]
 
 
 class Diagnosis(NamedTuple):

@@ -55,7 +55,7 @@ def test_doctor_imports_no_yaml_without_a_cdi_spec_and_no_rich_without_a_termina
     assert "gpudoctor.facts.docker" in doctor
     assert not HEAVY & doctor
     with_spec = imported("doctor", "--json", "--host", str(FIXTURES / "hosts" / "ubuntu-24.04-l4-docker29-cdi.host"))
-    assert HEAVY & with_spec == {"yaml"}
+    assert not HEAVY & with_spec
 
 
 def test_device_args_imports_only_what_it_asks():

@@ -74,6 +74,8 @@ class Container(NamedTuple):
     """Whether it has CAP_SYS_ADMIN, which is what the toolkit takes for privileged."""
     mounts: tuple[str, ...] = ()
     """Where in the container something is mounted."""
+    running: bool = False
+    """Whether it ran when the daemon last wrote its state down."""
 
     @property
     def wants_gpu(self) -> bool:
@@ -576,7 +578,7 @@ class Docker(Area):
             return None
         told = _json(self.host.bytes(f"{folder}/config.v2.json"))
         requests = [each for each in given.get("DeviceRequests") or () if isinstance(each, dict)]
-        config = told.get("Config")
+        config, state = told.get("Config"), told.get("State")
         env = (str(entry).partition("=") for entry in (config.get("Env") if isinstance(config, dict) else None) or ())
         devices = [each for each in given.get("Devices") or () if isinstance(each, dict)]
         return Container(
@@ -590,6 +592,7 @@ class Docker(Area):
             str(config.get("Image") or "") if isinstance(config, dict) else "",
             given.get("Privileged") is True or any(str(each) in _SYS_ADMIN for each in given.get("CapAdd") or ()),
             tuple(map(str, told.get("MountPoints") or ())),
+            isinstance(state, dict) and state.get("Running") is True,
         )
 
     @fact

@@ -1,17 +1,25 @@
 """CDI specs (/etc/cdi, /var/run/cdi): the device nodes, mounts and hooks that come with a device's name.
 
 The CDI library reads YAML and JSON alike. JSON is parsed as JSON, because tabs are allowed there and PyYAML
-refuses them; YAML by libyaml's *base* loader, because pure Python takes 30 ms for 8 GPUs, and because any
-other loader makes the number 60 of the MIG device `1:0`.
+refuses them. YAML of the plain kind that programs write, nvidia-ctk among them, is read line by line: to
+import PyYAML costs more than to read a whole spec. All other YAML goes to libyaml's *base* loader, because
+pure Python takes 30 ms for 8 GPUs, and because any other loader makes the number 60 of the MIG device `1:0`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from gpudoctor.formats import BOM, Malformed, position, strict
 from gpudoctor.values import NamedTuple
 
 _TWO_SPECS = "expected a single document in the stream"
 _PARTS = 3
+_PLAIN = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-=:+,@" \n')
+"""What plain YAML is written with."""
+# libyaml takes no key beyond 1024 signs, and too deep a nesting is for it to refuse.
+_LONGEST_LINE = 1000
+_DEEPEST = 20
 
 
 class Node(NamedTuple):
@@ -169,6 +177,9 @@ def _from_json(content: str) -> object:
 
 def _from_yaml(content: str) -> object:
     """Parse YAML with every value left as text."""
+    plain = _from_lines(content)
+    if plain is not None:
+        return plain
     import yaml
 
     try:
@@ -186,6 +197,70 @@ def _from_yaml(content: str) -> object:
         raise Malformed("too many levels of nesting") from None
     except (ValueError, TypeError):
         raise Malformed("no YAML that can be read") from None
+
+
+def _from_lines(content: str) -> dict[str, object] | None:
+    """Parse the plain part of YAML: one `key: value`, `key:`, `- value` or `- key: value` a line; None for anything else.
+
+    Whatever is read here the base loader reads alike. None is no fault: comments, flow style, tabs, escapes,
+    values that go on on the next line, a key that comes twice and so on are just not read here.
+    """
+    if not set(content) <= _PLAIN:
+        return None
+    lines = content.rstrip("\n").split("\n")
+    if lines[0] == "---":
+        del lines[0]
+    top: dict[str, object] = {}
+    # The mappings and lists that are open, each with the column of its entries.
+    levels: list[tuple[int, Any]] = [(0, top)]
+    waiting = ""  # the last key, where it has no value yet
+    for line in lines:
+        text = line.lstrip(" ")
+        column = len(line) - len(text)
+        entry = text.startswith("- ")
+        if len(line) > _LONGEST_LINE or len(levels) > _DEEPEST:
+            return None
+        at, holder = levels[-1]
+        # What stands further in is the value of the key before; the entries of a list may also stand right below it.
+        if waiting and (column > at or (entry and column == at)):
+            holder[waiting] = [] if entry else {}
+            levels.append((column, holder[waiting]))
+        waiting = ""
+        while levels[-1][0] > column or (levels[-1][0] == column and isinstance(levels[-1][1], list) and not entry):
+            levels.pop()
+        at, holder = levels[-1]
+        if at != column or isinstance(holder, list) is not entry:
+            return None
+        if entry:
+            text = text[2:]
+        key, colon, value = text.partition(":")
+        if entry and (not colon or value[:1] not in {"", " "} or text[0] == '"'):
+            alone = _scalar(text)
+            if alone is None:
+                return None
+            holder.append(alone)
+            continue
+        if entry:
+            holder.append({})
+            levels.append((column + 2, holder[-1]))
+            holder = holder[-1]
+        told = _scalar(value[1:]) if value[:1] == " " else (None if value or not colon else "")
+        if told is None or not key.isalnum() or key in holder:
+            return None
+        holder[key] = told
+        waiting = "" if value else key
+    return top or None
+
+
+def _scalar(text: str) -> str | None:
+    """Read a value that stands in quotes or needs none; None for anything else."""
+    if text[:1] == '"':
+        inside = text[1:-1]
+        return inside if len(text) > 1 and text[-1] == '"' and '"' not in inside else None
+    first = text.lstrip("-")[:1]
+    if not (first.isalnum() or first in {"/", "."}):
+        return None
+    return None if text[-1] == ":" or '"' in text or " " in text else text
 
 
 def _edits(holder: dict[object, object], content: str, lines: dict[str, int | None]) -> _Edits:

@@ -94,7 +94,7 @@ class Host(ABC):
     """A machine, live or recorded: five questions, each answered or missed."""
 
     # True where everything there is to know is written down, so that no question can have an effect (a `.host` text).
-    closed: ClassVar[bool] = False
+    closed: bool = False
 
     @abstractmethod
     def read(self, path: str) -> bytes:

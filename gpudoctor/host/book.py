@@ -266,15 +266,30 @@ class Recorder(Host):
 
 
 class Overlay(Host):
-    """A host as it would be after an edit: ``files`` maps a path to its new bytes, or to None where it is removed."""
+    """A host as it would be after an edit.
 
-    def __init__(self, host: Host, files: dict[str, bytes | None]) -> None:
-        """Take the host below and the files that differ."""
+    ``files`` maps a path to its new bytes, or to None where it is removed; ``modes`` gives new modes; ``commands`` what a command
+    would print then. A file that is reached by another path (through a linked folder) is known by its real path.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        files: dict[str, bytes | None],
+        modes: dict[str, int] | None = None,
+        commands: dict[tuple[str, ...], Ran] | None = None,
+    ) -> None:
+        """Take the host below and what differs."""
         self.host = host
         self.files = files
+        self.modes = modes or {}
+        self.commands = commands or {}
+        self.closed = host.closed
+        self._basenames = {path.rpartition("/")[2] for path in (*files, *self.modes)}
 
     def read(self, path: str) -> bytes:
         """Return the new bytes, else ask the host below."""
+        path = self._known(path)
         if path not in self.files:
             return self.host.read(path)
         body = self.files[path]
@@ -284,7 +299,7 @@ class Overlay(Host):
 
     def list(self, path: str) -> tuple[str, ...]:
         """Return the names as they would be."""
-        prefix = path.rstrip("/") + "/"
+        prefix = self._folder(path).rstrip("/") + "/"
         inside = {name[len(prefix) :].partition("/")[0]: body for name, body in self.files.items() if name.startswith(prefix)}
         added = {name for name, body in inside.items() if body is not None}
         try:
@@ -298,29 +313,45 @@ class Overlay(Host):
 
     def stat(self, path: str) -> Stat:
         """Return the stat below with what the edit changes; a new file is 0644 root."""
-        if path not in self.files:
+        known = self._known(path)
+        if known not in self.files:
             try:
-                return self.host.stat(path)
+                stat = self.host.stat(path)
             except Absent:
                 # The folder of a new file comes with it.
                 below = path.rstrip("/") + "/"
                 if any(name.startswith(below) and body is not None for name, body in self.files.items()):
                     return _FOLDER.stat()
                 raise
-        if self.files[path] is None:
+        elif self.files[known] is None:
             raise Absent(path)
-        try:
-            return self.host.stat(path)
-        except Absent:
-            return Node().stat()
+        else:
+            try:
+                stat = self.host.stat(path)
+            except Absent:
+                stat = Node().stat()
+        return stat._replace(mode=self.modes[known]) if known in self.modes and stat.kind != "link" else stat
 
     def run(self, *argv: str) -> Ran:
-        """Ask the host below: an edit of files runs nothing."""
-        return self.host.run(*argv)
+        """Return what the command would print then, else ask the host below."""
+        return self.commands[argv] if argv in self.commands else self.host.run(*argv)
 
     def env(self, name: str) -> str:
         """Ask the host below."""
         return self.host.env(name)
+
+    def _known(self, path: str) -> str:
+        """Return the path under which an edited file is known, where this is another way to it."""
+        if path in self.files or path in self.modes or path.rpartition("/")[2] not in self._basenames:
+            return path
+        folder, _, name = path.rpartition("/")
+        return f"{self._folder(folder)}/{name}"
+
+    def _folder(self, path: str) -> str:
+        try:
+            return self.host.real(path)
+        except Absent:
+            return path
 
 
 _T = TypeVar("_T")
