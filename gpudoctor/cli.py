@@ -14,11 +14,12 @@ import typer  # noqa: E402 - after the line above, which is about importing it
 from gpudoctor import __version__  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.host import Host
     from gpudoctor.model import Diagnosis, Rule
+    from gpudoctor.report.text import Line
 
 # Exit codes, one table for all commands (docs/design.md).
 FINE, WRONG, USAGE, CANNOT_TELL, UNWRITTEN = range(5)
@@ -163,6 +164,84 @@ def snapshot(
         typer.echo(f"saved: {output}", err=True)
 
 
+@app.command()
+def fix(
+    rules: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RULE", help="Only these findings: area/slug, slug or area. All errors and warnings otherwise."),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without this nothing is changed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --apply: do not ask.")] = False,
+    allow_restart: Annotated[
+        bool, typer.Option("--allow-restart", help="With --apply: also run what restarts Docker or reloads a module.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Insist on a cure that is refused because it is known to harm.")] = False,
+    grub_style: Annotated[
+        str,
+        typer.Option("--grub-style", metavar="STYLE", help="Kernel arguments go into a drop-in of our own or the main file."),
+    ] = "drop-in",
+    as_json: AsJson = False,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="FILE", help="Plan for a recorded host: a .host text or a snapshot."),
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Plan what mends this host, as diffs; with --apply do it, check that it helped, and take it back where it did not."""
+    from gpudoctor.commands import fix as command
+    from gpudoctor.model import Wishes
+
+    if grub_style not in {"drop-in", "main"}:
+        _complain(f"--grub-style {grub_style}: drop-in or main")
+        raise typer.Exit(USAGE)
+    if apply and host is not None:
+        _complain("--apply changes this machine or a mounted root (--root DIR), not a recorded host")
+        raise typer.Exit(USAGE)
+    chosen = _rules(rules or None)
+    wishes = Wishes(force=force, grub_main=grub_style == "main")
+    asked = command.Asked(chosen, wishes, bool(rules), allow_restart, _again(apply, allow_restart, rules, root))
+
+    def reopen() -> Host:
+        each = next(_hosts(None if host is None else [host], root))[1]
+        if each is None:
+            raise typer.Exit(USAGE)
+        return each
+
+    if not apply:
+        plan = command.planned(reopen(), asked)
+        _write(command.shown(plan, asked, host or root or "live", as_json=as_json, render=_rendered))
+        raise typer.Exit(command.code(plan))
+    screen = command.Screen(_write, _complain, _rendered, _ask_first(yes), as_json)
+    raise typer.Exit(command.apply(reopen, root, asked, screen))
+
+
+@app.command()
+def undo(
+    entry: Annotated[
+        str | None, typer.Argument(metavar="ID", help="As `gpudoctor history` lists it; the last fix otherwise.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    allow_restart: Annotated[
+        bool, typer.Option("--allow-restart", help="Also run what restarts Docker or reloads a module.")
+    ] = False,
+    root: Root = None,
+) -> None:
+    """Take a fix back, byte for byte, where its files are still what it left."""
+    from gpudoctor.commands import fix as command
+
+    screen = command.Screen(_write, _complain, _rendered, _ask_first(yes), as_json=False)
+    raise typer.Exit(command.undo(entry, root, screen, allow_restart=allow_restart))
+
+
+@app.command()
+def history(as_json: AsJson = False, root: Root = None) -> None:
+    """List what `gpudoctor fix` changed on this host, the newest first. Changes nothing."""
+    from gpudoctor.commands import fix as command
+
+    screen = command.Screen(_write, _complain, _rendered, None, as_json)
+    raise typer.Exit(command.history(root, screen))
+
+
 @app.command("device-args")
 def device_args(
     gpus: Annotated[
@@ -301,27 +380,56 @@ def _report(source: str, facts: Facts, diagnosis: Diagnosis, *, as_json: bool, m
 
         _write(report.doctor(source, host, diagnosis) + "\n")
         return
+    from gpudoctor.report import text
+
+    lines = text.lines(host, diagnosis, _marks())
+    if many:
+        _write(f"== {source}\n")
+    _write(_rendered(lines))
+    if many:
+        _write("\n")
+
+
+def _marks() -> dict[str, str]:
+    from gpudoctor.report import text
+
+    try:
+        "✗✓".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return text.ASCII_MARKS
+    return text.MARKS
+
+
+def _rendered(lines: Iterator[Line]) -> str:
+    """Return a report as this standard output can show it: coloured on a terminal, plain otherwise."""
     import os
 
     from gpudoctor.report import text
 
-    encoding = sys.stdout.encoding or "ascii"
-    try:
-        "✗✓".encode(encoding)
-        marks = text.MARKS
-    except (UnicodeEncodeError, LookupError):
-        marks = text.ASCII_MARKS
-    lines = text.lines(host, diagnosis, marks)
-    if many:
-        _write(f"== {source}\n")
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         import shutil
 
-        _write(text.styled(lines, shutil.get_terminal_size().columns))
-    else:
-        _write(text.plain(lines))
-    if many:
-        _write("\n")
+        return text.styled(lines, shutil.get_terminal_size().columns)
+    return text.plain(lines)
+
+
+def _ask_first(yes: bool) -> Callable[[str], bool] | None:
+    """Return what asks for consent: nothing to ask with --yes; None where nobody is there to be asked."""
+    if yes:
+        return lambda _: True
+    if not sys.stdin.isatty():
+        return None
+    return lambda question: typer.confirm(question, default=False, err=True)
+
+
+def _again(apply: bool, allow_restart: bool, rules: list[str] | None, root: str | None) -> str:
+    """Return the command that carries out what was planned; "" where it is about to be."""
+    if apply:
+        return ""
+    import shlex
+
+    words = ["gpudoctor", "fix", *(rules or ()), "--apply", *(["--allow-restart"] if allow_restart else [])]
+    return "sudo " + shlex.join([*words, *(["--root", root] if root is not None else [])])
 
 
 def _write(text: str) -> None:

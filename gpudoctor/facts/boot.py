@@ -62,7 +62,7 @@ class Boot(Area):
         return tuple((path, data) for path, data in files if data is not None)
 
     @fact
-    def _bash(self) -> bool:
+    def bash(self) -> bool:
         """Say whether /bin/sh, by which grub-mkconfig reads its files, is bash here: it takes ``+=`` where dash fails."""
         return self.facts.platform.family in {"arch", "rhel", "suse"}
 
@@ -71,7 +71,7 @@ class Boot(Area):
         """Return the first GRUB file that sh would not read as meant."""
         for path, data in self.grub_files:
             try:
-                grub.effective([(path, data)], "GRUB_CMDLINE_LINUX", bash=self._bash)
+                grub.effective([(path, data)], "GRUB_CMDLINE_LINUX", bash=self.bash)
             except Malformed as malformed:
                 return BootFile(path, malformed)
         return None
@@ -80,7 +80,7 @@ class Boot(Area):
         """Return the effective value of a GRUB variable over all files; None where a file is broken or nothing sets it."""
         if not self.grub_files or self.broken_grub is not None:
             return None
-        return grub.effective(self.grub_files, name, bash=self._bash)
+        return grub.effective(self.grub_files, name, bash=self.bash)
 
     @fact
     def next_args(self) -> Args | None:

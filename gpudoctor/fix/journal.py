@@ -6,6 +6,7 @@ when it is finished. Whoever finds an ``ID.open`` while holding the lock knows t
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -16,11 +17,11 @@ from gpudoctor.model import Change, Then
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-State = Literal["open", "done", "undone", "reverted", "conflict"]
-"""open: under way; done: in force; undone: taken back by a later entry; reverted: failed or interrupted, and taken back at once;
-conflict: interrupted, and someone else changed a file since, so that nothing was taken back."""
+State = Literal["open", "done", "reverted", "conflict"]
+"""open: under way; done: carried out; reverted: failed or interrupted, and taken back at once; conflict: the same, but someone else
+changed a file in between, which was left as it is."""
 
 FOLDER = "/var/lib/gpudoctor"
 _KEPT = 200  # finished entries
@@ -41,7 +42,11 @@ class Written(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One fix, or one undo of one (``undoes``). ``begun`` is how many of ``then`` were begun; ``folders`` were made for it."""
+    """One fix, or one undo of one (``undoes``).
+
+    ``then`` are the commands that it runs, ``begun`` how many of them were begun, ``left`` those that are for the user; ``folders``
+    were made for it.
+    """
 
     id: str
     when: str
@@ -52,6 +57,18 @@ class Entry(NamedTuple):
     then: tuple[Then, ...] = ()
     begun: int = 0
     undoes: str = ""
+    left: tuple[Then, ...] = ()
+
+
+def in_force(entries: Sequence[Entry]) -> frozenset[str]:
+    """Return the names of the entries that are in force: carried out, and not taken back by a later one that is in force itself."""
+    undone: set[str] = set()
+    found = set()
+    for entry in reversed(entries):
+        if entry.state == "done" and entry.id not in undone:
+            found.add(entry.id)
+            undone.add(entry.undoes)
+    return frozenset(found)
 
 
 class Journal:
@@ -86,9 +103,11 @@ class Journal:
             except OSError as error:
                 os.close(handle)
                 raise said(f"{self.folder}/lock", error) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()}".encode(), 0)
         self._lock = handle
+        # Only for the message of whoever waits: a full disk is no reason to stop here.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()}".encode(), 0)
 
     def unlock(self) -> None:
         """Give the lock back; the file stays, since removing it would let two in."""
@@ -111,11 +130,11 @@ class Journal:
         other = f"{self.folder}/{entry.id}.{'json' if entry.state == 'open' else 'open'}"
         try:
             os.unlink(other)
+            _flush(self.folder)
         except FileNotFoundError:
             return
         except OSError as error:
             raise said(other, error) from None
-        _flush(self.folder)
 
     def prune(self) -> None:
         """Forget the oldest finished entries where there are too many, or where they take too much room."""
@@ -124,11 +143,14 @@ class Journal:
         for at, path in enumerate(files):
             total += os.lstat(path).st_size
             if at >= _KEPT or (at and total > _KEPT_BYTES):
-                os.unlink(path)
+                # What cannot be forgotten now is forgotten the next time.
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
 
     def new_id(self) -> str:
-        """Return a fresh name: the time in UTC and a few random letters."""
-        return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
+        """Return a fresh name: the time in UTC, to the millisecond so that names sort, and a few random letters."""
+        now = time.time()
+        return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now * 1000) % 1000:03d}{os.urandom(1).hex()}"
 
     def _path(self, entry: Entry) -> str:
         return f"{self.folder}/{entry.id}.{'open' if entry.state == 'open' else 'json'}"
@@ -218,6 +240,7 @@ def _packed(entry: Entry) -> bytes:
         for each in entry.written
     ]
     value["then"] = [step._asdict() for step in entry.then]
+    value["left"] = [step._asdict() for step in entry.left]
     return json.dumps(value).encode()
 
 
@@ -236,9 +259,10 @@ def _unpacked(data: bytes) -> Entry:
         temporary, owner = each.pop("temporary"), each.pop("owner")
         change = Change(**{**each, "before": plain(each["before"]), "after": plain(each["after"])})
         written.append(Written(change, temporary, None if owner is None else (owner[0], owner[1])))
-    then = [
-        Then(tuple(step["argv"]), step["safety"], step["why"], None if step["undo"] is None else tuple(step["undo"]))
-        for step in value["then"]
-    ]
-    lists = {"rules": tuple(value["rules"]), "folders": tuple(value["folders"])}
-    return Entry(**{**value, **lists, "written": tuple(written), "then": tuple(then)})
+    lists: dict[str, Any] = {"rules": tuple(value["rules"]), "folders": tuple(value["folders"]), "written": tuple(written)}
+    for name in ("then", "left"):
+        lists[name] = tuple(
+            Then(tuple(step["argv"]), step["safety"], step["why"], None if step["undo"] is None else tuple(step["undo"]))
+            for step in value[name]
+        )
+    return Entry(**{**value, **lists})

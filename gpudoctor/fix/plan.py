@@ -57,8 +57,8 @@ class Draft(NamedTuple):
         return Draft(edits, (*then, *(step for step in steps if isinstance(step, Then))))
 
 
-def make(host: Host, rules: Sequence[Rule], wishes: Wishes) -> Plan:
-    """Return the plan that cures what ``rules`` find on this host, as far as their fixes can; other rules guard it."""
+def make(host: Host, rules: Sequence[Rule], wishes: Wishes, *, hints: bool = False) -> Plan:
+    """Return the plan that cures what ``rules`` find on this host, ``hints`` too, as far as fixes can; other rules guard it."""
     everything = engine.all_rules()
     known = {rule.name: rule for rule in everything}
     wanted = {rule.name for rule in rules}
@@ -69,6 +69,8 @@ def make(host: Host, rules: Sequence[Rule], wishes: Wishes) -> Plan:
     outcomes: list[Outcome] = []
     for finding in before.findings:
         if finding.rule not in wanted or any(each.finding.rule == finding.rule for each in outcomes):
+            continue
+        if finding.severity == "hint" and not hints:
             continue
         outcome, draft, now = _mend(facts, known[finding.rule], finding, draft, now, wishes)
         outcomes.append(outcome)
@@ -86,7 +88,7 @@ def _mend(
 ) -> tuple[Outcome, Draft, Diagnosis]:
     """Try one rule's fix on top of the draft; return what becomes of the finding, the draft, and the findings after it."""
     if rule.fix is None:
-        return Outcome(finding, "shown", "This is not for a program to do."), draft, now
+        return Outcome(finding, "shown"), draft, now
     if rule.name not in {each.rule for each in now.findings}:
         return Outcome(finding, "cured", "A change made for another finding cures it as well."), draft, now
     try:
@@ -98,7 +100,7 @@ def _mend(
     except (Malformed, Unsafe) as refusal:
         return Outcome(finding, "refused", f"The file is not edited: {refusal}."), draft, now
     if not steps:
-        return Outcome(finding, "shown", "This is not for a program to do here."), draft, now
+        return Outcome(finding, "shown"), draft, now
     linked = next((path for path in _removed(steps) if _is_link(facts.host, path)), None)
     if linked is not None:
         return Outcome(finding, "refused", f"{linked} is a link, which is not for a program to remove."), draft, now
@@ -106,7 +108,9 @@ def _mend(
     then = engine.diagnose(Facts(_next_host(facts, trial)), engine.all_rules())
     found = {each.rule for each in then.findings}
     already = {each.rule for each in now.findings}
-    harm = [each for each in then.findings if each.rule not in already and each.severity != "hint" and not _announces(each, trial)]
+    harm = [
+        each for each in then.findings if each.rule not in already and each.severity != "hint" and not _announces(each, trial)
+    ]
     if harm:
         return Outcome(finding, "remains", f"The cure would cause another finding: {harm[0].title} [{harm[0].rule}]."), draft, now
     outcome = _expected(rule.name, found, steps)
@@ -183,7 +187,21 @@ def _plan(facts: Facts, before: Diagnosis, after: Diagnosis, draft: Draft, outco
     ordered = [*(each for each in draft.then if each != REBOOT), *(each for each in draft.then if each == REBOOT)]
     already = {each.rule for each in before.findings}
     new = tuple(each for each in after.findings if each.rule not in already and each.severity != "hint")
-    return Plan(tuple(changes), tuple(ordered), tuple(outcomes), _hits(facts, draft), _notes(facts, changes), new)
+    return Plan(
+        tuple(changes), tuple(ordered), tuple(outcomes), _hits(facts, draft), (*_notes(facts, changes), *_unlooked(before)), new
+    )
+
+
+def _unlooked(before: Diagnosis) -> tuple[str, ...]:
+    """Say what could not be looked at, so that an empty plan is not taken for a healthy host."""
+    notes = []
+    if before.unseen:
+        notes.append(f"{before.unseen} rules could not be examined: this kind of host does not answer what they ask.")
+    untold = [each for each in before.untold if each.reason != "unseen"]
+    if untold:
+        way = "; run this with sudo" if any(each.reason == "denied" for each in untold) else ""
+        notes.append(f"{len(untold)} rules could not tell, the first of them: {untold[0].text}{way}.")
+    return tuple(notes)
 
 
 def _hits(facts: Facts, draft: Draft) -> tuple[str, ...]:
@@ -204,7 +222,9 @@ def _notes(facts: Facts, changes: Sequence[Change]) -> tuple[str, ...]:
         diversions = (facts.host.text("/var/lib/dpkg/diversions") or "").split("\n")
         for change in changes:
             if f"\n {change.path} ".encode() in status:
-                notes.append(f"{change.path} is a conffile: at the next upgrade dpkg asks whether to keep it; answer with N to keep.")
+                notes.append(
+                    f"{change.path} is a conffile: at the next upgrade dpkg asks whether to keep it; answer with N to keep."
+                )
             if change.path in diversions:
                 notes.append(f"{change.path} is diverted (dpkg-divert): a package puts its own version elsewhere.")
     return tuple(notes)

@@ -32,14 +32,18 @@ _SAID = {
 
 
 class NotWritten(Exception):  # noqa: N818 - says what did not happen
-    """A file could not be written: ``path``, and one phrase why. ``changed`` where it is no longer what the plan saw."""
+    """A file could not be written: ``path``, and one phrase why.
 
-    def __init__(self, path: str, why: str, *, changed: bool = False) -> None:
+    ``changed`` where it is no longer what the plan saw, ``needs_root`` where another user may write it.
+    """
+
+    def __init__(self, path: str, why: str, *, changed: bool = False, needs_root: bool = False) -> None:
         """Keep the path and the reason."""
         super().__init__(path, why)
         self.path = path
         self.why = why
         self.changed = changed
+        self.needs_root = needs_root
 
     def __str__(self) -> str:
         """Return one phrase, such as ``/etc/docker/daemon.json: the disk is full``."""
@@ -135,7 +139,9 @@ class Disk:
         try:
             old = _open_old(folder, path)
             try:
-                handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+                handle = os.open(
+                    temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder
+                )
                 try:
                     _write(handle, data)
                     if old is not None:
@@ -215,7 +221,7 @@ class Disk:
 def said(path: str, error: OSError) -> NotWritten:
     """Turn what the kernel said into a phrase for a person."""
     why = _SAID.get(error.errno or 0) or (os.strerror(error.errno).lower() if error.errno else str(error))
-    return NotWritten(path, why)
+    return NotWritten(path, why, needs_root=error.errno == errno.EACCES)
 
 
 def _name(path: str) -> str:
@@ -246,19 +252,23 @@ def _open_old(folder: int, path: str) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        info = os.fstat(handle)
-        if not st.S_ISREG(info.st_mode):
-            raise NotWritten(path, "it is no regular file")
-        if info.st_nlink > 1:
-            raise NotWritten(path, f"it has {info.st_nlink} hard links, and replacing it would part them")
-        if info.st_dev != os.fstat(folder).st_dev:
-            raise NotWritten(path, _SAID[errno.EBUSY])
-        if _attributes(handle) & (_IMMUTABLE | _APPEND_ONLY):
-            raise NotWritten(path, f"it is immutable; `chattr -ia {path}` takes that away")
+        _refuse_harm(handle, folder, path)
     except BaseException:
         os.close(handle)
         raise
     return handle
+
+
+def _refuse_harm(handle: int, folder: int, path: str) -> None:
+    info = os.fstat(handle)
+    if not st.S_ISREG(info.st_mode):
+        raise NotWritten(path, "it is no regular file")
+    if info.st_nlink > 1:
+        raise NotWritten(path, f"it has {info.st_nlink} hard links, and replacing it would part them")
+    if info.st_dev != os.fstat(folder).st_dev:
+        raise NotWritten(path, _SAID[errno.EBUSY])
+    if _attributes(handle) & (_IMMUTABLE | _APPEND_ONLY):
+        raise NotWritten(path, f"it is immutable; `chattr -ia {path}` takes that away")
 
 
 def _attributes(handle: int) -> int:
@@ -294,7 +304,9 @@ def _copy_attributes(old: int, new: int, path: str) -> None:
             # A label that the kernel gave the new file by itself need not be set.
             if _same_attribute(new, name, value):
                 continue
-            raise NotWritten(path, f"its extended attribute {name} cannot be kept ({os.strerror(error.errno or 0).lower()})") from None
+            raise NotWritten(
+                path, f"its extended attribute {name} cannot be kept ({os.strerror(error.errno or 0).lower()})"
+            ) from None
 
 
 def _same_attribute(handle: int, name: str, value: bytes) -> bool:

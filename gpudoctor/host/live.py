@@ -140,7 +140,7 @@ class Live(Host):
 
             child = os.path.join(os.path.dirname(__file__), "nvml_child.py")
             return run_bounded([sys.executable, "-I", "-B", child], "nvml", self.deadline)
-        return run_bounded([_executable(argv[0]), *argv[1:]], " ".join(argv), self.deadline)
+        return run_here(argv, self.deadline)
 
 
 def _named(kind: int) -> str:
@@ -159,6 +159,11 @@ def _executable(name: str) -> str:
     if refused:
         raise Denied(name, "is there but may not be executed")
     raise Absent(name)
+
+
+def run_here(argv: tuple[str, ...], deadline: float) -> Ran:
+    """Run a command of this machine, found on the PATH or in the system's own folders; raises as ``run_bounded`` does."""
+    return run_bounded([_executable(argv[0]), *argv[1:]], " ".join(argv), deadline)
 
 
 def run_bounded(argv: list[str], shown: str, deadline: float) -> Ran:

@@ -120,8 +120,14 @@ def _last(diagnosis: Diagnosis, roots: list[Finding], marks: dict[str, str]) -> 
 
 
 def _printable(words: str) -> str:
-    """Take control characters out: what a recorded host contains must not steer a terminal."""
-    return words if words.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in words)
+    """Take control characters out: what a recorded host contains must not steer a terminal.
+
+    Tabs stay, and so does a carriage return at the end of a line, since a diff is given to patch(1).
+    """
+    if words.isprintable():
+        return words
+    body = words.removesuffix("\r")
+    return "".join(sign if sign.isprintable() or sign == "\t" else "?" for sign in body) + words[len(body) :]
 
 
 def plain(report: Iterator[Line]) -> str:

@@ -19,14 +19,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.gpu import PCI
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -59,6 +60,18 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Take default-runtime out of the daemon.json that the daemon reads, and restart Docker."""
+    from gpudoctor.formats.edit import daemon_json as editor
+
+    if facts.docker.config.value.get("default-runtime") != "nvidia":
+        raise Refused(
+            "The default runtime stands on dockerd's command line, not in daemon.json: take it out of the unit's drop-in."
+        )
+    yield steps.daemon_json(facts, lambda data: editor.remove(data or b"", ("default-runtime",)))
+    yield steps.restart_docker(facts)
+
+
 RULE = Rule(
     "docker/default-runtime-nvidia-without-gpu",
     90,
@@ -67,4 +80,5 @@ RULE = Rule(
     check,
     breaks=("container",),
     follows=("host/no-nvidia-gpu",),
+    fix=fix,
 )

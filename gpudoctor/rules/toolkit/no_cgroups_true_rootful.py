@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _TABLE = "nvidia-container-cli"
 
@@ -64,6 +65,16 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Set no-cgroups to false, unless a rootless daemon on the same host needs it to be true."""
+    if any(daemon.kind == "rootless" for daemon in facts.docker.daemons):
+        raise Refused(
+            "A rootless daemon on this host needs no-cgroups = true, and the two share one config.toml: give the rootless one its GPU "
+            "by CDI (--device nvidia.com/gpu=all), then set this to false."
+        )
+    yield steps.toolkit_setting(facts, f"{_TABLE}.no-cgroups", value=False)
+
+
 RULE = Rule(
     "toolkit/no-cgroups-true-rootful",
     9,
@@ -72,4 +83,5 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    fix=fix,
 )

@@ -1,0 +1,63 @@
+"""What the fixes come to on every fixture host: the exact change, that it cures, that it converges, and that patch(1) takes it."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from gpudoctor import engine
+from gpudoctor.fix import plan
+from gpudoctor.fix.diff import unified
+from gpudoctor.host.book import Overlay
+from gpudoctor.model import REBOOT, Wishes
+from tests import cases, fixes
+
+RULES = [rule for rule in engine.all_rules() if rule.fix is not None]
+BAD = [pytest.param(rule, path, id=f"{rule.name}-{path.stem}") for rule in RULES for path in fixes.bad_hosts(rule)]
+
+
+def test_every_rule_with_a_fix_has_a_bad_host_that_it_mends():
+    """A fix that is refused on all of its own bad hosts was never tried."""
+    idle = [
+        rule.name
+        for rule in RULES
+        if not any(fixes.plan_for(path, rule).changes or fixes.plan_for(path, rule).then for path in fixes.bad_hosts(rule))
+    ]
+    assert not idle
+    assert RULES
+
+
+@pytest.mark.parametrize(("rule", "path"), BAD)
+def test_the_plan_is_exactly_the_expected_one(rule, path):
+    """Outcome, diff, commands and whom they hit stand beside each bad host, byte for byte."""
+    assert fixes.text(fixes.plan_for(path, rule)) == path.with_suffix(".fix").read_bytes()
+
+
+@pytest.mark.parametrize("path", cases.all_paths(), ids=lambda path: str(path.relative_to(cases.FIXTURES)))
+def test_a_plan_for_all_rules_converges_and_breaks_nothing(path):
+    """On every fixture host, the plan made on what a plan leaves changes no file again, and no new error or warning comes."""
+    host = fixes.hostfile.load(str(path))
+    rules = engine.all_rules()
+    first = plan.make(host, rules, Wishes(), hints=True)
+    assert not [each for each in first.new if each.rule != "host/waits-for-reboot" or REBOOT not in first.then]
+    for change in first.changes:
+        assert change.before != change.after or change.mode_before != change.mode_after
+    if not first.changes:
+        return
+    files = {name: change.after for change in first.changes for name in (change.path, change.target)}
+    modes = {change.target: change.mode_after for change in first.changes if change.mode_after is not None}
+    second = plan.make(Overlay(host, files, modes), rules, Wishes(), hints=True)
+    assert not [change.path for change in second.changes]
+
+
+@pytest.mark.parametrize(("rule", "path"), BAD)
+def test_patch_takes_the_diff(rule, path, tmp_path):
+    """The diff that is shown, given to patch(1), makes exactly the bytes that would be written."""
+    for number, change in enumerate(fixes.plan_for(path, rule).changes):
+        diff = unified(change.target, change.before, change.after)
+        file = tmp_path / str(number)
+        if change.before is not None:
+            file.write_bytes(change.before)
+        subprocess.run(["patch", "-s", "--binary", str(file)], input=diff, check=True, timeout=20)
+        assert (file.read_bytes() if file.exists() else None) == change.after
