@@ -188,6 +188,7 @@ def fix(
     root: Root = None,
 ) -> None:
     """Plan what mends this host, as diffs; with --apply do it, check that it helped, and take it back where it did not."""
+    from gpudoctor import engine
     from gpudoctor.commands import fix as command
     from gpudoctor.model import Wishes
 
@@ -199,7 +200,9 @@ def fix(
         raise typer.Exit(USAGE)
     chosen = _rules(rules or None)
     wishes = Wishes(force=force, grub_main=grub_style == "main")
-    asked = command.Asked(chosen, wishes, bool(rules), allow_restart, _again(apply, allow_restart, rules, root))
+    # An area's name asks for all of its rules, not for each one of them.
+    named = bool(rules) and not set(rules or ()) & set(engine.areas())
+    asked = command.Asked(chosen, wishes, named, allow_restart, _again(rules, root, allow_restart=allow_restart, apply=apply))
 
     def reopen() -> Host:
         each = next(_hosts(None if host is None else [host], root))[1]
@@ -211,7 +214,7 @@ def fix(
         plan = command.planned(reopen(), asked)
         _write(command.shown(plan, asked, host or root or "live", as_json=as_json, render=_rendered))
         raise typer.Exit(command.code(plan))
-    screen = command.Screen(_write, _complain, _rendered, _ask_first(yes), as_json)
+    screen = command.Screen(_write, _complain, _rendered, _ask_first(yes=yes), as_json)
     raise typer.Exit(command.apply(reopen, root, asked, screen))
 
 
@@ -229,7 +232,7 @@ def undo(
     """Take a fix back, byte for byte, where its files are still what it left."""
     from gpudoctor.commands import fix as command
 
-    screen = command.Screen(_write, _complain, _rendered, _ask_first(yes), as_json=False)
+    screen = command.Screen(_write, _complain, _rendered, _ask_first(yes=yes), as_json=False)
     raise typer.Exit(command.undo(entry, root, screen, allow_restart=allow_restart))
 
 
@@ -413,7 +416,7 @@ def _rendered(lines: Iterator[Line]) -> str:
     return text.plain(lines)
 
 
-def _ask_first(yes: bool) -> Callable[[str], bool] | None:
+def _ask_first(*, yes: bool) -> Callable[[str], bool] | None:
     """Return what asks for consent: nothing to ask with --yes; None where nobody is there to be asked."""
     if yes:
         return lambda _: True
@@ -422,7 +425,7 @@ def _ask_first(yes: bool) -> Callable[[str], bool] | None:
     return lambda question: typer.confirm(question, default=False, err=True)
 
 
-def _again(apply: bool, allow_restart: bool, rules: list[str] | None, root: str | None) -> str:
+def _again(rules: list[str] | None, root: str | None, *, allow_restart: bool, apply: bool) -> str:
     """Return the command that carries out what was planned; "" where it is about to be."""
     if apply:
         return ""

@@ -29,14 +29,12 @@ def bad_hosts(rule: Rule) -> list[Path]:
 
 def plan_for(path: Path, rule: Rule, wishes: Wishes = Wishes()) -> Plan:  # noqa: B008 - a plain value
     """Return the plan of one rule for one fixture host."""
-    return plan.make(hostfile.load(str(path)), [rule], wishes, hints=True)
+    return plan.make(hostfile.load(str(path)), [rule], wishes, named=True)
 
 
 def text(made: Plan) -> bytes:
     """Return the outcome, the diffs and the commands of a plan of one rule."""
-    parts = []
-    for outcome in made.outcomes:
-        parts.append(f"{outcome.expected}: {outcome.text}".rstrip(": ").encode() + b"\n")
+    parts = [f"{outcome.expected}: {outcome.text}".rstrip(": ").encode() + b"\n" for outcome in made.outcomes]
     for change in made.changes:
         parts.append(unified(change.target, change.before, change.after))
         if change.mode_after is not None and change.mode_after != (change.mode_before or 0o644):

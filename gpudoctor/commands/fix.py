@@ -43,7 +43,7 @@ def planned(host: Host, asked: Asked) -> Plan:
     """Return the plan for a host. Hints are only mended where they are asked for by name."""
     from gpudoctor.fix import plan
 
-    return plan.make(host, asked.rules, asked.wishes, hints=asked.named)
+    return plan.make(host, asked.rules, asked.wishes, named=asked.named)
 
 
 def shown(plan: Plan, asked: Asked, source: str, *, as_json: bool, render: Callable[[Iterator[Line]], str]) -> str:

@@ -60,7 +60,7 @@ class Diverged(NamedTuple):
     now: bytes | None
 
 
-class _Failed(Exception):
+class _FailedError(Exception):
     """A step of a transaction that did not work out: which, and one phrase why."""
 
     def __init__(self, step: str, why: str) -> None:
@@ -96,11 +96,9 @@ def execute(
             judged = _place(hands, entry, interruption)
             entry = _command(hands, entry, interruption)
             interruption()
-            wrong = verify(entry.then)
-            if wrong:
-                raise _Failed("asking the host again", wrong)
+            _confirm(verify(entry.then))
             journal.save(entry._replace(state="done"))
-        except (_Failed, NotWritten) as failure:
+        except (_FailedError, NotWritten) as failure:
             return _take_back(hands, entry.id, failure, left)
         journal.prune()
     return Done(entry.id, "", tuple(each.change.path for each in entry.written), entry.then, left, judged)
@@ -108,11 +106,7 @@ def execute(
 
 def recover(hands: Hands) -> tuple[Done, ...]:
     """Take back every entry that was interrupted; the journal's lock is held by the caller."""
-    found = []
-    for entry in hands.journal.entries():
-        if entry.state == "open":
-            found.append(_revert(hands, entry))
-    return tuple(found)
+    return tuple(_revert(hands, entry) for entry in hands.journal.entries() if entry.state == "open")
 
 
 def diverged(hands: Hands, entry: Entry) -> tuple[Diverged, ...]:
@@ -205,7 +199,7 @@ def _place(hands: Hands, entry: Entry, interruption: Callable[[], None]) -> tupl
         folder = each.change.target.rpartition("/")[0]
         said = judge(each.change.target, f"{folder}/{each.temporary}", hands.run)
         if said.problem:
-            raise _Failed(f"{said.tool} on the new {each.change.path}", said.problem)
+            raise _FailedError(f"{said.tool} on the new {each.change.path}", said.problem)
         if said.tool and said.tool not in judged:
             judged.append(said.tool)
     for each in entry.written:
@@ -221,8 +215,13 @@ def _command(hands: Hands, entry: Entry, interruption: Callable[[], None]) -> En
         hands.journal.save(entry)
         problem = _ran(hands, step.argv)
         if problem:
-            raise _Failed(" ".join(step.argv), problem)
+            raise _FailedError(" ".join(step.argv), problem)
     return entry
+
+
+def _confirm(wrong: str) -> None:
+    if wrong:
+        raise _FailedError("asking the host again", wrong)
 
 
 def _ran(hands: Hands, argv: tuple[str, ...]) -> str:
@@ -241,9 +240,9 @@ def _ran(hands: Hands, argv: tuple[str, ...]) -> str:
     return f"exit code {ran.rc}{': ' if words else ''}{' '.join(words[-1:])[:300]}"
 
 
-def _take_back(hands: Hands, name: str, failure: _Failed | NotWritten, left: tuple[Then, ...]) -> Done:
+def _take_back(hands: Hands, name: str, failure: _FailedError | NotWritten, left: tuple[Then, ...]) -> Done:
     """Revert an entry after a failure, as far as the journal says that it got, and say what was restored."""
-    step, why = (failure.step, failure.why) if isinstance(failure, _Failed) else (f"writing {failure.path}", failure.why)
+    step, why = (failure.step, failure.why) if isinstance(failure, _FailedError) else (f"writing {failure.path}", failure.why)
     unwritten = isinstance(failure, NotWritten) and not failure.changed
     try:
         known = sorted((each for each in hands.journal.entries() if each.id == name), key=lambda each: each.state != "open")
@@ -309,4 +308,4 @@ class _uninterrupted:  # noqa: N801 - used as a statement
         if self._came:
             import signal
 
-            raise _Failed("waiting", f"interrupted by {signal.Signals(self._came).name}")
+            raise _FailedError("waiting", f"interrupted by {signal.Signals(self._came).name}")

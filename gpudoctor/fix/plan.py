@@ -57,8 +57,11 @@ class Draft(NamedTuple):
         return Draft(edits, (*then, *(step for step in steps if isinstance(step, Then))))
 
 
-def make(host: Host, rules: Sequence[Rule], wishes: Wishes, *, hints: bool = False) -> Plan:
-    """Return the plan that cures what ``rules`` find on this host, ``hints`` too, as far as fixes can; other rules guard it."""
+def make(host: Host, rules: Sequence[Rule], wishes: Wishes, *, named: bool = False) -> Plan:
+    """Return the plan that cures what ``rules`` find on this host, as far as their fixes can; other rules guard it.
+
+    Only where the rules were ``named`` one by one are hints mended, second-best cures tried, and rules without a finding answered.
+    """
     everything = engine.all_rules()
     known = {rule.name: rule for rule in everything}
     wanted = {rule.name for rule in rules}
@@ -70,11 +73,16 @@ def make(host: Host, rules: Sequence[Rule], wishes: Wishes, *, hints: bool = Fal
     for finding in before.findings:
         if finding.rule not in wanted or any(each.finding.rule == finding.rule for each in outcomes):
             continue
-        if finding.severity == "hint" and not hints:
+        if finding.severity == "hint" and not named:
+            continue
+        if finding.cure.safety == "SHOWN" and known[finding.rule].fix is not None and not named:
+            text = f"gpudoctor fix {finding.rule} plans another cure, which is not the best one."
+            outcomes.append(Outcome(finding, "shown", f"{finding.cure.summary} ({text})"))
             continue
         outcome, draft, now = _mend(facts, known[finding.rule], finding, draft, now, wishes)
         outcomes.append(outcome)
-    return _plan(facts, before, now, draft, outcomes)
+    plan = _plan(facts, before, now, draft, outcomes)
+    return plan._replace(notes=(*(_answers(before, wanted) if named else ()), *plan.notes))
 
 
 def compose(path: str, before: bytes, after: bytes) -> Plan:
@@ -111,7 +119,7 @@ def _mend(
     harm = [
         each for each in then.findings if each.rule not in already and each.severity != "hint" and not _announces(each, trial)
     ]
-    if harm:
+    if harm and not wishes.force:
         return Outcome(finding, "remains", f"The cure would cause another finding: {harm[0].title} [{harm[0].rule}]."), draft, now
     outcome = _expected(rule.name, found, steps)
     if outcome is None:
@@ -171,6 +179,14 @@ def target_of(host: Host, path: str) -> str:
             return path
         path = stat.target if stat.target.startswith("/") else f"{path.rpartition('/')[0]}/{stat.target}"
     raise Refused(f"{path} is a link that leads in a circle.")
+
+
+def _answers(before: Diagnosis, wanted: set[str]) -> tuple[str, ...]:
+    """Say of each rule that was asked for and found nothing why that is so."""
+    notes = {note.rule: note.text for note in (*before.not_applicable, *before.crashed)}
+    notes |= {each.rule: f"{each.text}." for each in before.untold}
+    notes |= dict.fromkeys(before.passed, "This host does not have it.")
+    return tuple(f"{rule}: {notes[rule]}" for rule in sorted(wanted & notes.keys()))
 
 
 def _plan(facts: Facts, before: Diagnosis, after: Diagnosis, draft: Draft, outcomes: list[Outcome]) -> Plan:

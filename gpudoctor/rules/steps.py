@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gpudoctor.model import REBOOT, Edit, Refused, Then
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.docker import Process
@@ -120,54 +120,67 @@ def update_grub(facts: Facts) -> Then:
     return Then(argv, "SAFE", "GRUB boots by grub.cfg, which is made from these files.", argv)
 
 
-def add_kernel_argument(facts: Facts, argument: str, wishes: Wishes) -> Steps:
-    """Yield what gives the next boot a kernel argument, whatever decides them here; refused where that is not for a program."""
+def add_kernel_arguments(facts: Facts, arguments: Sequence[str], wishes: Wishes) -> Steps:
+    """Yield what gives the next boot kernel arguments, whatever decides them here; refused where that is not for a program."""
     boot = facts.boot
     if boot.loader == "grub":
         from gpudoctor.formats.edit import grub as editor
 
-        style = "main" if wishes.grub_main else "drop-in"
-        path, data = editor.add_argument(boot.grub_files, argument, style=style, bash=boot.bash)
-        yield Edit(path, data)
-        yield update_grub(facts)
-    elif boot.loader == "systemd-boot" and facts.host.exists("/etc/kernel/cmdline"):
-        from gpudoctor.formats.edit import cmdline as line_editor
-
-        data = facts.host.bytes("/etc/kernel/cmdline") or b""
-        yield Edit("/etc/kernel/cmdline", line_editor.add_argument(data, argument))
-        yield _kernel_install(facts)
-    elif boot.loader in _TOOLS:
-        add, remove = _TOOLS[boot.loader]
-        yield then(add.format(argument), "It changes the arguments of every installed kernel.", undo=remove.format(argument))
-    else:
-        raise Refused(_BY_HAND.format(what=f"Add {argument}", where=_place(facts)))
-    yield REBOOT
-
-
-def remove_kernel_argument(facts: Facts, name: str, value: str) -> Steps:
-    """Yield what takes ``name=value`` from the arguments of the next boot; refused where that is not for a program."""
-    boot = facts.boot
-    argument = f"{name}={value}"
-    if boot.loader == "grub":
-        from gpudoctor.formats.edit import grub as editor
-
-        for path, data in editor.remove_argument(boot.grub_files, name, value=value, bash=boot.bash):
+        files = boot.grub_files
+        for argument in arguments:
+            path, data = editor.add_argument(files, argument, style="main" if wishes.grub_main else "drop-in", bash=boot.bash)
+            files = tuple(sorted({**dict(files), path: data}.items()))
             yield Edit(path, data)
         yield update_grub(facts)
-    elif boot.loader == "systemd-boot" and facts.host.exists("/etc/kernel/cmdline"):
+    elif boot.loader == "systemd-boot" and facts.host.exists(_KERNEL_CMDLINE):
         from gpudoctor.formats.edit import cmdline as line_editor
 
-        data = facts.host.bytes("/etc/kernel/cmdline") or b""
-        yield Edit("/etc/kernel/cmdline", line_editor.remove_argument(data, name, value=value))
+        line = facts.host.bytes(_KERNEL_CMDLINE) or b""
+        for argument in arguments:
+            line = line_editor.add_argument(line, argument)
+        yield Edit(_KERNEL_CMDLINE, line)
         yield _kernel_install(facts)
     elif boot.loader in _TOOLS:
         add, remove = _TOOLS[boot.loader]
-        yield then(remove.format(argument), "It changes the arguments of every installed kernel.", undo=add.format(argument))
+        for argument in arguments:
+            yield then(add.format(argument), _EVERY_KERNEL, undo=remove.format(argument))
     else:
-        raise Refused(_BY_HAND.format(what=f"Take {argument} out", where=_place(facts)))
+        raise Refused(_BY_HAND.format(what=f"Add {' '.join(arguments)}", where=_place(facts)))
     yield REBOOT
 
 
+def remove_kernel_arguments(facts: Facts, arguments: Sequence[tuple[str, str | None]]) -> Steps:
+    """Yield what takes arguments (name and value) from the next boot; refused where that is not for a program."""
+    boot = facts.boot
+    shown = [name if value is None else f"{name}={value}" for name, value in arguments]
+    if boot.loader == "grub":
+        from gpudoctor.formats.edit import grub as editor
+
+        files = dict(boot.grub_files)
+        for name, value in arguments:
+            for path, data in editor.remove_argument(tuple(files.items()), name, value=value, bash=boot.bash):
+                yield Edit(path, data)
+                files.pop(path) if data is None else files.update({path: data})
+        yield update_grub(facts)
+    elif boot.loader == "systemd-boot" and facts.host.exists(_KERNEL_CMDLINE):
+        from gpudoctor.formats.edit import cmdline as line_editor
+
+        line = facts.host.bytes(_KERNEL_CMDLINE) or b""
+        for name, value in arguments:
+            line = line_editor.remove_argument(line, name, value=value)
+        yield Edit(_KERNEL_CMDLINE, line)
+        yield _kernel_install(facts)
+    elif boot.loader in _TOOLS:
+        add, remove = _TOOLS[boot.loader]
+        for argument in shown:
+            yield then(remove.format(argument), _EVERY_KERNEL, undo=add.format(argument))
+    else:
+        raise Refused(_BY_HAND.format(what=f"Take {' '.join(shown)} out", where=_place(facts)))
+    yield REBOOT
+
+
+_KERNEL_CMDLINE = "/etc/kernel/cmdline"
+_EVERY_KERNEL = "It changes the arguments of every installed kernel."
 # How each boot loader's own tool adds and removes a kernel argument.
 _TOOLS = {
     "bls": ("grubby --update-kernel=ALL --args={}", "grubby --update-kernel=ALL --remove-args={}"),

@@ -59,6 +59,7 @@ class Fault:
         return call
 
     def __getattr__(self, name):
+        """Be os in all else."""
         return getattr(os, name)
 
 
@@ -200,7 +201,6 @@ def test_sigkill_at_random_moments(tmp_path):
         assert transaction.state(root) == NEW, number
         assert not transaction.leftovers(root), number
         shutil.rmtree(root)
-    print(f"killed {rounds} times, {interrupted} of them inside a transaction")
     assert interrupted > rounds // 10
 
 

@@ -39,7 +39,7 @@ def test_a_plan_for_all_rules_converges_and_breaks_nothing(path):
     """On every fixture host, the plan made on what a plan leaves changes no file again, and no new error or warning comes."""
     host = fixes.hostfile.load(str(path))
     rules = engine.all_rules()
-    first = plan.make(host, rules, Wishes(), hints=True)
+    first = plan.make(host, rules, Wishes(), named=True)
     assert not [each for each in first.new if each.rule != "host/waits-for-reboot" or REBOOT not in first.then]
     for change in first.changes:
         assert change.before != change.after or change.mode_before != change.mode_after
@@ -47,7 +47,7 @@ def test_a_plan_for_all_rules_converges_and_breaks_nothing(path):
         return
     files = {name: change.after for change in first.changes for name in (change.path, change.target)}
     modes = {change.target: change.mode_after for change in first.changes if change.mode_after is not None}
-    second = plan.make(Overlay(host, files, modes), rules, Wishes(), hints=True)
+    second = plan.make(Overlay(host, files, modes), rules, Wishes(), named=True)
     assert not [change.path for change in second.changes]
 
 

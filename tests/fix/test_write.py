@@ -31,7 +31,7 @@ def replace(root, path, before, after, mode=None):
 
 @pytest.fixture
 def root(tmp_path):
-    """A root with one file."""
+    """Make a root with one file."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/x.conf").write_bytes(b"old\n")
     return tmp_path
@@ -150,7 +150,7 @@ def test_a_fifo_and_a_folder_are_refused(root):
 
 @pytest.mark.skipif(not ROOT, reason="chattr needs root")
 def test_an_immutable_file_is_refused_with_the_command_that_frees_it(root):
-    """chattr +i is somebody's decision: it is respected, and named."""
+    """An immutable file is somebody's decision: it is respected, and named."""
     file = root / "etc/x.conf"
     if subprocess.run(["chattr", "+i", str(file)], capture_output=True, check=False).returncode:
         pytest.skip("this file system has no immutable files")

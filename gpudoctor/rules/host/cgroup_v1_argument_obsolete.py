@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING
 from gpudoctor import tables
 from gpudoctor.formats import cmdline
 from gpudoctor.host import Unseen
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.boot import Args
+    from gpudoctor.model import Steps, Wishes
 
 _ARGUMENT = "systemd.unified_cgroup_hierarchy"
 _FORCE = "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE"
@@ -121,4 +122,17 @@ def _text(version: int, library: str | None, *, forced: bool) -> str:
     )
 
 
-RULE = Rule("host/cgroup-v1-argument-obsolete", 46, "hint", "the kernel arguments ask for cgroup v1", check)
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Take the argument, and what forces it, out of what the next boot is given."""
+    boot = facts.boot
+    coming = boot.next_args
+    if coming is not None and cmdline.unified_cgroup(coming) is not False:
+        # It is taken out already: only the reboot is left.
+        yield REBOOT
+        return
+    args: Args = boot.args if coming is None else coming
+    names = [name for name in (_ARGUMENT, _FORCE) if cmdline.values(args, name)]
+    yield from steps.remove_kernel_arguments(facts, [(name, cmdline.values(args, name)[-1]) for name in names])
+
+
+RULE = Rule("host/cgroup-v1-argument-obsolete", 46, "hint", "the kernel arguments ask for cgroup v1", check, fix=fix)

@@ -23,13 +23,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor import tables
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.host import Unseen
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
+
+_REFUSED, _REMOVED = 256, 258  # the systemd that refuses cgroup v1 unless forced, and the one that has it no more
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -50,7 +54,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     if tables.version(version) >= tables.toolkit_since("cgroup-v2"):
         lacking = toolkit.library_without_helper
         if lacking is None:
-            return
+            raise NotApplicable(
+                f"libnvidia-container {version} serves cgroup v2 by itself: going back to cgroup v1 is not needed."
+            )
     if toolkit.no_cgroups and (docker.kind == "rootless" or facts.platform.lxc):
         return
     evidence = [
@@ -82,6 +88,27 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, wishes: Wishes) -> Steps:
+    """Give the next boot cgroup v1, where systemd still has it; the upgrade of the toolkit is the better cure."""
+    version = facts.platform.systemd_version
+    if version is None:
+        raise Unseen("systemctl --version", "systemd's version is not known")
+    if facts.toolkit.library_without_helper is not None:
+        raise Refused("The library's own helper is missing, which a reinstallation brings back.")
+    if version >= _REMOVED:
+        raise Refused(f"systemd {version} has no cgroup v1: the argument would do nothing.")
+    arguments = ["systemd.unified_cgroup_hierarchy=0"]
+    if version >= _REFUSED:
+        if not wishes.force:
+            raise Refused(
+                f"systemd {version} {'refuses to boot with' if version == _REFUSED else 'ignores'} cgroup v1 unless it is forced, waits 30 "
+                "seconds at each boot, and this kernel may lack v1's memory and cpuset controllers.",
+                forcible=True,
+            )
+        arguments.append("SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1")
+    yield from steps.add_kernel_arguments(facts, arguments, wishes)
+
+
 RULE = Rule(
     "toolkit/cgroupv2-old-libnvidia-container",
     22,
@@ -90,4 +117,5 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    fix=fix,
 )
