@@ -70,6 +70,9 @@ def apply(reopen: Callable[[], Host], root: str | None, asked: Asked, screen: Sc
 
     using = session.hands(root)
     try:
+        # Where there is nothing to do, not even a journal is made.
+        if not using.journal.exists() and not _to_do(plan := planned(reopen(), asked)):
+            return _nothing(plan, root, asked, screen)
         with session.locked(using) as interrupted:
             _tell(interrupted, screen)
             return _apply(reopen, root, asked, screen, using)
@@ -86,12 +89,10 @@ def _apply(reopen: Callable[[], Host], root: str | None, asked: Asked, screen: S
     from gpudoctor.report import plan as report
 
     plan = planned(reopen(), asked)
+    if not _to_do(plan):
+        return _nothing(plan, root, asked, screen)
     if not screen.as_json:
         screen.write(screen.render(report.lines(plan, apply_with="")))
-    if not plan.changes and not plan.then:
-        if screen.as_json:
-            screen.write(report.as_json(root or "live", plan, None) + "\n")
-        return _left_over(plan, asked)
     if not _consent(screen, "Apply this?"):
         return NOT_ALLOWED
     done = session.carry_out(using, reopen, plan, allow_restart=asked.allow_restart)
@@ -103,6 +104,15 @@ def _apply(reopen: Callable[[], Host], root: str | None, asked: Asked, screen: S
         return _failed(done)
     if root is None and any(step.safety == "DISRUPTIVE" for step in done.left):
         return NOT_ALLOWED
+    return _left_over(plan, asked)
+
+
+def _to_do(plan: Plan) -> bool:
+    return bool(plan.changes or plan.then)
+
+
+def _nothing(plan: Plan, root: str | None, asked: Asked, screen: Screen) -> int:
+    screen.write(shown(plan, asked, root or "live", as_json=screen.as_json, render=screen.render))
     return _left_over(plan, asked)
 
 
@@ -126,6 +136,9 @@ def undo(name: str | None, root: str | None, screen: Screen, *, allow_restart: b
 
     using = session.hands(root)
     try:
+        if not using.journal.exists():
+            screen.complain("nothing was ever changed here by gpudoctor fix")
+            return USAGE if name is not None else DONE
         with session.locked(using) as interrupted:
             _tell(interrupted, screen)
             return _undo(name, root, screen, using, interrupted=bool(interrupted), allow_restart=allow_restart)

@@ -80,6 +80,10 @@ class Journal:
         self.folder = f"{root.rstrip('/')}{own}"
         self._lock: int | None = None
 
+    def exists(self) -> bool:
+        """Say whether anything was ever changed here, so that there is something to lock."""
+        return os.path.lexists(self.folder)
+
     def lock(self, wait: float = _WAIT) -> None:
         """Take the lock, waiting for at most ``wait`` seconds; raises Locked, and NotWritten where the folder cannot be made."""
         import fcntl

@@ -42,6 +42,7 @@ def finding(each: Finding) -> dict[str, Any]:
             "summary": each.cure.summary,
             "commands": list(each.cure.commands),
             "risk": each.cure.risk,
+            "gpudoctor": f"gpudoctor fix {each.rule}" if each.fixable else None,
         },
         "doc": f"docs/rules/{each.rule}.md",
     }

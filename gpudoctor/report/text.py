@@ -85,6 +85,9 @@ def _finding(number: str, root: Finding, marks: dict[str, str]) -> Iterator[Line
     for at, proof in enumerate(root.evidence):
         yield Line(4, f"{'seen:' if at == 0 else '     '} {proof}", "quiet")
     yield Line(4, f"cure: {root.cure.summary}")
+    if root.fixable and root.cure.safety != "SHOWN":
+        yield Line(10, f"$ gpudoctor fix {root.rule}", "command")
+        yield Line(10, "(shows the change, and makes it with --apply)" + (" or by hand:" if root.cure.commands else ""), "quiet")
     for command in root.cure.commands:
         yield Line(10, f"$ {command}", "command")
     if root.cure.risk:
