@@ -82,10 +82,12 @@ def lay_out(fixture: str, work: Path) -> None:
     majors.write_bytes(book.read("/proc/devices"))
     run("mount", "--bind", str(majors), "/proc/devices")
     mount("tmpfs", "/run")
-    for name in ("etc", "etc-work"):
-        (work / name).mkdir()
-    # What is written to /etc from here on stays in this namespace.
-    mount("overlay", "/etc", "-o", f"lowerdir=/etc,upperdir={work / 'etc'},workdir={work / 'etc-work'}")
+    # What is written to /etc and /var/lib from here on stays in this namespace.
+    for folder in ("/etc", "/var/lib"):
+        name = folder.replace("/", "_")
+        for each in (name, f"{name}-work"):
+            (work / each).mkdir()
+        mount("overlay", folder, "-o", f"lowerdir={folder},upperdir={work / name},workdir={work / f'{name}-work'}")
     for folder in ("/etc/docker", "/etc/cdi"):
         os.makedirs(folder, exist_ok=True)
         mount("tmpfs", folder)
@@ -100,9 +102,42 @@ def cgroups(version: int) -> None:
 
 def hook(folder: Path) -> None:
     """Put a stand-in for the toolkit's hook on dockerd's PATH: with it Docker offers --gpus; it injects nothing."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     program = folder / "nvidia-container-runtime-hook"
     program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+
+
+# `service docker restart` for a machine without an init: ends the one dockerd here and starts it again with the same words.
+SERVICE = """#!{python}
+import os, signal, subprocess, sys, time
+assert sys.argv[1:] == ["docker", "restart"], sys.argv
+pids = [name for name in os.listdir("/proc") if name.isdigit()]
+words = {{pid: open(f"/proc/{{pid}}/cmdline", "rb").read().split(b"\\0")[:-1] for pid in pids}}
+(pid, argv), = [(int(pid), each) for pid, each in words.items() if each[:1] and os.path.basename(each[0]) == b"dockerd"]
+os.kill(pid, signal.SIGTERM)
+for _ in range(300):
+    try:
+        if open(f"/proc/{{pid}}/stat").read().rpartition(")")[2].split()[0] == "Z":
+            break
+    except FileNotFoundError:
+        break
+    time.sleep(0.1)
+log = open(sys.argv[0] + ".log", "wb")
+subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+for _ in range(300):
+    if subprocess.run(["docker", "version"], capture_output=True).returncode == 0:
+        sys.exit(0)
+    time.sleep(0.1)
+sys.exit("dockerd does not answer: " + open(sys.argv[0] + ".log").read()[-2000:])
+"""
+
+
+def service(folder: Path) -> None:
+    """Put a stand-in for service(8) on the PATH, which really restarts the daemon."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "service"
+    program.write_text(SERVICE.format(python=sys.executable))
     program.chmod(0o755)
 
 
@@ -177,7 +212,9 @@ def scenario(plan: dict[str, Any], work: Path) -> dict[str, Any]:
     cgroups(plan["version"])
     if plan.get("hook"):
         hook(work / "bin")
-    told = json.loads(gpudoctor(plan, dict(os.environ), "--format", "json").stdout)
+    service(work / "bin")
+    # A machine without a GPU has no arguments to be told.
+    told = json.loads(gpudoctor(plan, dict(os.environ), "--format", "json").stdout or '{"nodes": []}')
     probe = {
         "WANTED": " ".join(node["path"] for node in told["nodes"] if node["in"]),
         "UNWANTED": " ".join(f"{node['path']}={node['major']}:{node['minor']}" for node in told["nodes"] if not node["in"]),
