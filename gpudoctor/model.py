@@ -39,6 +39,9 @@ Layer = Literal[
 
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 
+Input = Literal["", "text", "compose", "container", "image"]
+"""What a rule has to be given to find anything: nothing but a host, or an error text, a Compose file, a container, an image."""
+
 
 class Where(NamedTuple):
     """A place on the host: a path, a command or a variable, and a 1-based line where there is one."""
@@ -161,6 +164,9 @@ class Rule(NamedTuple):
     """Names of rules whose finding explains one of this rule, where layers do not say it."""
     fix: Callable[[Facts, Wishes], Steps] | None = None
     """Yields the edits, and the commands after them, that cure what ``check`` finds; raises Refused where they would be wrong."""
+    signs: tuple[str, ...] = ()
+    """How the failure looks in an error text or a log, in the little language of ``gpudoctor.explain.match``."""
+    needs_input: Input = ""
 
     @property
     def slug(self) -> str:

@@ -107,6 +107,8 @@ def _mend(
         return Outcome(finding, "untold", f"Cannot tell: {missed}."), draft, now
     except (Malformed, Unsafe) as refusal:
         return Outcome(finding, "refused", f"The file is not edited: {refusal}."), draft, now
+    except Exception as error:  # noqa: BLE001 - a broken fix is a result, not a dead program
+        return Outcome(finding, "remains", f"The fix crashed, please report it: {type(error).__name__}: {error}."), draft, now
     if not steps:
         return Outcome(finding, "shown"), draft, now
     linked = next((path for path in _removed(steps) if _is_link(facts.host, path)), None)
@@ -227,7 +229,13 @@ def _hits(facts: Facts, draft: Draft) -> tuple[str, ...]:
     docker = facts.docker
     if docker.config.value.get("live-restore") is True:
         return ()
-    return tuple(sorted(each.name for each in docker.known_containers if each.running))
+    names = sorted(each.name for each in docker.known_containers if each.running)
+    try:
+        running = int((docker.info or {}).get("ContainersRunning") or 0)
+    except NoAnswer:
+        running = 0
+    unnamed = running - len(names)
+    return (*names, f"{unnamed} that could not be named") if unnamed > 0 else tuple(names)
 
 
 def _notes(facts: Facts, changes: Sequence[Change]) -> tuple[str, ...]:

@@ -61,3 +61,19 @@ def test_patch_takes_the_diff(rule, path, tmp_path):
             file.write_bytes(change.before)
         subprocess.run(["patch", "-s", "--binary", str(file)], input=diff, check=True, timeout=20)
         assert (file.read_bytes() if file.exists() else None) == change.after
+
+
+def test_a_fix_that_crashes_is_a_result(monkeypatch):
+    """A broken fix does not end the program: its finding stays, and the plan says why."""
+    rule = next(each for each in RULES if each.name == "docker/default-runtime-nvidia-without-gpu")
+
+    def crash(_facts, _wishes):
+        raise ZeroDivisionError("by nothing")
+        yield
+
+    everything = [each._replace(fix=crash) if each.name == rule.name else each for each in engine.all_rules()]
+    monkeypatch.setattr(engine, "all_rules", lambda: tuple(everything))
+    made = fixes.plan_for(fixes.bad_hosts(rule)[0], rule)
+    assert [each.expected for each in made.outcomes] == ["remains"]
+    assert "ZeroDivisionError: by nothing" in made.outcomes[0].text
+    assert not made.changes

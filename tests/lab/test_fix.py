@@ -9,7 +9,10 @@ from tests.lab.world import live, needs
 if TYPE_CHECKING:
     from pathlib import Path
 
-WRONG_RUNTIME = {"default-runtime": "nvidia", "runtimes": {"nvidia": {"path": "/opt/gone/nvidia-container-runtime", "runtimeArgs": []}}}
+WRONG_RUNTIME = {
+    "default-runtime": "nvidia",
+    "runtimes": {"nvidia": {"path": "/opt/gone/nvidia-container-runtime", "runtimeArgs": []}},
+}
 RULE = "docker/default-runtime-nvidia-without-gpu"
 PROBE = "docker run --rm --network none probe sh -c 'echo it runs' 2>&1"
 
