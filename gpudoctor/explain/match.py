@@ -1,37 +1,39 @@
 """Which failure modes a text looks like, best first, with the words that say so.
 
-A rule's ``signs`` say how its failure looks. The language, where letters are lower case and blanks, quotes and line breaks do not count
+A rule's ``signs`` say how its failure looks. The language, where letters are lower case, and blanks, quotes and line breaks do not count
 (so that a terminal's wrapping does not matter):
 
 - ``could not select device driver``: these words.
-- ``libcublaslt.so.<n>``: ``<n>`` is a number, ``*`` a gap of up to 120 signs, ``(suspend|resume)`` one of several.
-- ``out of memory + gpu``: both in one stretch of text. For words that say nothing alone.
-- ``~ /snap/``: a hint. Counts only for a rule of which another sign was seen.
+- ``libcublaslt.so.<n>``: ``<n>`` is a number, ``*`` a gap of up to 200 signs, ``(suspend|resume)`` one of several.
+- ``out of memory + gpu``: both in one stretch of text, for words that say nothing alone.
+- ``~ /snap/``: a hint, which counts only for a rule of which another sign was seen.
 
 A phrase begins and ends at a word's edge, unless it begins or ends with ``*``. "NVRM:" is taken out of the text, so no sign has it.
 
-What a sign weighs follows from how many rules have the same one: words that five failures share say a fifth each, and the commoner
-failure comes first.
+What a sign weighs follows from how many rules have the same one: words that five failures share say a fifth each, and of equals the
+commoner failure comes first.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from gpudoctor.model import Rule
 
-GAP = 120
+GAP = 200
 """The most that ``*`` stands for, in signs without blanks."""
 
 LEAST = 0.1
 """A score below is no answer."""
 
 _SURE, _HINT = 0.9, 0.5
+_PIECE = r"(<n>|\*|\([^()]*\|[^()]*\))"
 _KEPT = bytes(range(0x21, 0x7F)).translate(None, b"\"'`\\|*")
 _DROPPED = bytes(set(range(256)) - set(_KEPT))
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
@@ -47,7 +49,7 @@ class Match(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """One phrase made ready: one of ``literals`` occurs in any text that has it; ``pattern`` is "" where it is that literal itself."""
+    """One phrase made ready: a text that has it has one of ``literals``; ``pattern`` is b"" where it is just that literal."""
 
     literals: tuple[bytes, ...]
     pattern: bytes
@@ -55,19 +57,101 @@ class Phrase(NamedTuple):
     open_end: bool
 
 
-def parts(sign: str) -> tuple[str, ...]:
-    """Return the phrases of a sign."""
+def phrases(sign: str) -> tuple[str, ...]:
+    """Return the phrases of a sign, all of which have to be in the text."""
     return tuple(part.strip() for part in sign.removeprefix("~").split(" + "))
 
 
-def phrase(words: str) -> Phrase:
-    """Make a phrase of the signs' language ready for the search."""
-    import re
+def ready(words: str) -> Phrase:
+    """Make one phrase ready for the search."""
+    pieces = re.split(_PIECE, words.strip("*"))
+    plain = [_squeeze(piece) for piece in pieces[::2]]
+    longest = max(plain, key=len)
+    either = [piece[1:-1].split("|") for piece in pieces[1::2] if piece[0] == "("]
+    literals = (longest,)
+    if either and len(longest) < 6:  # noqa: PLR2004 - too short to be rare
+        literals = tuple(_squeeze(one) for one in max(either, key=lambda some: min(map(len, some))))
+    pattern = b""
+    if len(pieces) > 1:
+        pattern = b"".join(re.escape(_squeeze(piece)) if at % 2 == 0 else _pattern(piece) for at, piece in enumerate(pieces))
+    return Phrase(literals, pattern, words.startswith("*"), words.endswith("*"))
 
-    squeezed = (
-        _squeeze(words.replace("*", "\x01").encode().replace(b"\x01", b"\x7e")) if "*" in words else _squeeze(words.encode())
-    )
-    pieces = re.split(rb"(<n>|~|\([^)]*\))", squeezed)
-    if len(pieces) == 1:
-        return Phrase((squeezed,), b"", open_start=False, open_end=False)
-    return squeezed  # type: ignore[return-value]
+
+def _pattern(piece: str) -> bytes:
+    if piece == "<n>":
+        return rb"\d+"
+    if piece == "*":
+        return b"[^\n]{0,%d}?" % GAP
+    return b"(?:" + b"|".join(re.escape(_squeeze(one)) for one in piece[1:-1].split("|")) + b")"
+
+
+def _squeeze(words: str) -> bytes:
+    return words.encode("ascii").translate(None, _DROPPED)
+
+
+class _Window:
+    """A piece of text as the search sees it: lower case, without blanks, quotes and what is not ASCII."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.squeezed = text.translate(None, _DROPPED).lower()
+        self._places: list[int] = []
+        self._spans: dict[Phrase, tuple[int, int] | None] = {}
+
+    def span(self, wanted: Phrase) -> tuple[int, int] | None:
+        """Return where in the text a phrase first is, None where it is not."""
+        if not any(literal in self.squeezed for literal in wanted.literals):
+            return None
+        if wanted not in self._spans:
+            self._spans[wanted] = self._find(wanted)
+        return self._spans[wanted]
+
+    def _find(self, wanted: Phrase) -> tuple[int, int] | None:
+        for found in re.finditer(wanted.pattern or re.escape(wanted.literals[0]), self.squeezed):
+            if not self._places:
+                self._places = [at for at, sign in enumerate(self.text) if sign in _KEPT]
+            start, end = self._places[found.start()], self._places[found.end() - 1] + 1
+            if (wanted.open_start or self._edge(start)) and (wanted.open_end or self._edge(end)):
+                return start, end
+        return None
+
+    def _edge(self, at: int) -> bool:
+        return not (0 < at < len(self.text) and self.text[at - 1] in _WORD and self.text[at] in _WORD)
+
+
+def seen(windows: Iterable[bytes], signs: Iterable[str]) -> dict[str, str]:
+    """Return the signs that cleaned text has, each with the words of the text."""
+    wanted = {sign: tuple(map(ready, phrases(sign))) for sign in signs}
+    found: dict[str, str] = {}
+    for text in windows:
+        window = _Window(text)
+        for sign, needed in list(wanted.items()):
+            spans = [window.span(each) for each in needed]
+            if all(spans):
+                found[sign] = " … ".join(_words(text[span[0] : span[1]]) for span in spans if span)
+                del wanted[sign]
+    return found
+
+
+def _words(text: bytes) -> str:
+    return " ".join(text.decode("utf-8", "replace").split())
+
+
+def matches(found: dict[str, str], rules: Sequence[Rule]) -> tuple[Match, ...]:
+    """Return the rules whose signs were ``seen``, best first."""
+    sharing: dict[str, int] = {}
+    for rule in rules:
+        for sign in rule.signs:
+            sharing[sign] = sharing.get(sign, 0) + 1
+    matched = []
+    for rule in rules:
+        own = tuple(sign for sign in rule.signs if sign in found)
+        main = [sign for sign in own if sign[0] != "~"]
+        if not main:
+            continue
+        doubt = 1.0
+        for sign in own:
+            doubt *= 1 - (_HINT if sign[0] == "~" else _SURE) / sharing[sign]
+        best = min(main, key=lambda sign: (sharing[sign], -len(sign)))
+        matched.append(Match(rule, round(1 - doubt, 3), found[best], own))
+    return tuple(sorted((each for each in matched if each.score >= LEAST), key=lambda each: (-each.score, each.rule.rank)))

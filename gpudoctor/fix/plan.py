@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gpudoctor.model import Diagnosis, Expected, Finding, Rule, Wishes
 
 _NEW_MODE = 0o644
+_RANK = {"error": 0, "warning": 1, "hint": 2, None: 0}
 
 
 class Draft(NamedTuple):
@@ -70,11 +71,10 @@ def make(host: Host, rules: Sequence[Rule], wishes: Wishes, *, named: bool = Fal
     draft = Draft({}, ())
     now = before
     outcomes: list[Outcome] = []
-    for finding in before.findings:
-        if finding.rule not in wanted or any(each.finding.rule == finding.rule for each in outcomes):
-            continue
-        if finding.severity == "hint" and not named:
-            continue
+    handled: set[str] = set()
+    # A cure may bring a lesser finding to light, which is mended in its turn.
+    while (finding := _next(before, now, wanted - handled, named=named)) is not None:
+        handled.add(finding.rule)
         if finding.cure.safety == "SHOWN" and known[finding.rule].fix is not None and not named:
             text = f"gpudoctor fix {finding.rule} plans another cure, which is not the best one."
             outcomes.append(Outcome(finding, "shown", f"{finding.cure.summary} ({text})"))
@@ -83,6 +83,14 @@ def make(host: Host, rules: Sequence[Rule], wishes: Wishes, *, named: bool = Fal
         outcomes.append(outcome)
     plan = _plan(facts, before, now, draft, outcomes)
     return plan._replace(notes=(*(_answers(before, wanted) if named else ()), *plan.notes))
+
+
+def _next(before: Diagnosis, now: Diagnosis, wanted: set[str], *, named: bool) -> Finding | None:
+    """Return the next finding to mend: those that were there first, then those that came to light; hints only where named."""
+    for each in (*before.findings, *now.findings):
+        if each.rule in wanted and (named or each.severity != "hint"):
+            return each
+    return None
 
 
 def compose(path: str, before: bytes, after: bytes) -> Plan:
@@ -118,8 +126,11 @@ def _mend(
     then = engine.diagnose(Facts(_next_host(facts, trial)), engine.all_rules())
     found = {each.rule for each in then.findings}
     already = {each.rule for each in now.findings}
+    # What was hidden behind an error may come to light as a warning, and is announced; as bad a finding as the cured one is harm.
     harm = [
-        each for each in then.findings if each.rule not in already and each.severity != "hint" and not _announces(each, trial)
+        each
+        for each in then.findings
+        if each.rule not in already and _RANK[each.severity] <= _RANK[finding.severity] and not _announces(each, trial)
     ]
     if harm and not wishes.force:
         return Outcome(finding, "remains", f"The cure would cause another finding: {harm[0].title} [{harm[0].rule}]."), draft, now
@@ -227,13 +238,13 @@ def _hits(facts: Facts, draft: Draft) -> tuple[str, ...]:
     if not any(each.safety == "DISRUPTIVE" and "docker" in each.argv for each in draft.then):
         return ()
     docker = facts.docker
-    if docker.config.value.get("live-restore") is True:
-        return ()
-    names = sorted(each.name for each in docker.known_containers if each.running)
     try:
+        if docker.config.value.get("live-restore") is True:
+            return ()
+        names = sorted(each.name for each in docker.known_containers if each.running)
         running = int((docker.info or {}).get("ContainersRunning") or 0)
-    except NoAnswer:
-        running = 0
+    except NoAnswer as missed:
+        return (f"all that run (which they are cannot be told: {missed})",)
     unnamed = running - len(names)
     return (*names, f"{unnamed} that could not be named") if unnamed > 0 else tuple(names)
 
@@ -241,7 +252,7 @@ def _hits(facts: Facts, draft: Draft) -> tuple[str, ...]:
 def _notes(facts: Facts, changes: Sequence[Change]) -> tuple[str, ...]:
     """Say of each changed file what its owner, the package manager, will make of it."""
     notes = []
-    if facts.packages.manager == "dpkg":
+    if facts.host.lstat("/var/lib/dpkg/status") is not None:
         status = facts.host.bytes("/var/lib/dpkg/status") or b""
         diversions = (facts.host.text("/var/lib/dpkg/diversions") or "").split("\n")
         for change in changes:

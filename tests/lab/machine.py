@@ -134,7 +134,7 @@ sys.exit("dockerd does not answer: " + open(sys.argv[0] + ".log").read()[-2000:]
 
 
 def service(folder: Path) -> None:
-    """Put a stand-in for service(8) on the PATH, which really restarts the daemon."""
+    """Put a stand-in for the program service on the PATH, which really restarts the daemon."""
     folder.mkdir(exist_ok=True)
     program = folder / "service"
     program.write_text(SERVICE.format(python=sys.executable))

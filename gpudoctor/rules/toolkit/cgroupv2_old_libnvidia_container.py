@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor import tables
+from gpudoctor.formats import cmdline
 from gpudoctor.host import Unseen
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
 from gpudoctor.rules import advice, steps
@@ -59,6 +60,9 @@ def check(facts: Facts) -> Iterator[Finding]:
             )
     if toolkit.no_cgroups and (docker.kind == "rootless" or facts.platform.lxc):
         return
+    coming = facts.boot.next_args
+    if coming is not None and cmdline.unified_cgroup(coming) is False and (facts.platform.systemd_version or _REFUSED) < _REFUSED:
+        raise NotApplicable("The next boot brings cgroup v1, which this library serves; host/waits-for-reboot says so.")
     evidence = [
         Evidence(Where(facts.cgroup.source), "cgroup v2"),
         Evidence(Where(facts.packages.source), f"libnvidia-container {version}; cgroup v2 is served from 1.8.0 on"),
