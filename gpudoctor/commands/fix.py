@@ -168,7 +168,7 @@ def _undo(name: str | None, root: str | None, screen: Screen, using: Hands, *, i
     if not _consent(screen, f"Take back {entry.id}?"):
         return NOT_ALLOWED
     done = session.take_back(using, entry, allow_restart=allow_restart)
-    screen.write(screen.render(report.result(done, mounted=root is not None)))
+    screen.write(screen.render(report.result(done, mounted=root is not None, undone=entry.id)))
     if done.problem:
         return _failed(done)
     return NOT_ALLOWED if root is None and any(step.safety == "DISRUPTIVE" for step in done.left) else DONE

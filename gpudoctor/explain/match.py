@@ -69,7 +69,7 @@ def ready(words: str) -> Phrase:
     longest = max(plain, key=len)
     either = [piece[1:-1].split("|") for piece in pieces[1::2] if piece[0] == "("]
     literals = (longest,)
-    if either and len(longest) < 6:  # noqa: PLR2004 - too short to be rare
+    if either and len(longest) < 6:
         literals = tuple(_squeeze(one) for one in max(either, key=lambda some: min(map(len, some))))
     pattern = b""
     if len(pieces) > 1:

@@ -82,7 +82,7 @@ def make(host: Host, rules: Sequence[Rule], wishes: Wishes, *, named: bool = Fal
         outcome, draft, now = _mend(facts, known[finding.rule], finding, draft, now, wishes)
         outcomes.append(outcome)
     plan = _plan(facts, before, now, draft, outcomes)
-    return plan._replace(notes=(*(_answers(before, wanted) if named else ()), *plan.notes))
+    return plan._replace(notes=(*(_answers(before, wanted) if named else _unlooked(before, wanted)), *plan.notes))
 
 
 def _next(before: Diagnosis, now: Diagnosis, wanted: set[str], *, named: bool) -> Finding | None:
@@ -216,17 +216,16 @@ def _plan(facts: Facts, before: Diagnosis, after: Diagnosis, draft: Draft, outco
     ordered = [*(each for each in draft.then if each != REBOOT), *(each for each in draft.then if each == REBOOT)]
     already = {each.rule for each in before.findings}
     new = tuple(each for each in after.findings if each.rule not in already and each.severity != "hint")
-    return Plan(
-        tuple(changes), tuple(ordered), tuple(outcomes), _hits(facts, draft), (*_notes(facts, changes), *_unlooked(before)), new
-    )
+    return Plan(tuple(changes), tuple(ordered), tuple(outcomes), _hits(facts, draft), _notes(facts, changes), new)
 
 
-def _unlooked(before: Diagnosis) -> tuple[str, ...]:
+def _unlooked(before: Diagnosis, wanted: set[str]) -> tuple[str, ...]:
     """Say what could not be looked at, so that an empty plan is not taken for a healthy host."""
     notes = []
-    if before.unseen:
-        notes.append(f"{before.unseen} rules could not be examined: this kind of host does not answer what they ask.")
-    untold = [each for each in before.untold if each.reason != "unseen"]
+    unseen = sum(each.reason == "unseen" and each.rule in wanted for each in before.untold)
+    if unseen:
+        notes.append(f"{unseen} rules could not be examined: this kind of host does not answer what they ask.")
+    untold = [each for each in before.untold if each.reason != "unseen" and each.rule in wanted]
     if untold:
         way = "; run this with sudo" if any(each.reason == "denied" for each in untold) else ""
         notes.append(f"{len(untold)} rules could not tell, the first of them: {untold[0].text}{way}.")

@@ -45,7 +45,8 @@ def lines(plan: Plan, *, apply_with: str) -> Iterator[Line]:
     for outcome in plan.outcomes:
         if outcome.expected not in _STAYS:
             yield Line(0, f"{outcome.finding.title} [{outcome.finding.rule}]: {_MEANS[outcome.expected]}", "good")
-            yield Line(4, _sentence(outcome), "quiet")
+            yield Line(4, outcome.text or str(outcome.finding.evidence[0]), "quiet")
+            yield Line(4, outcome.finding.cure.summary)
     yield from _diffs(plan)
     yield from _commands(plan)
     for note in plan.notes:
@@ -61,10 +62,6 @@ def lines(plan: Plan, *, apply_with: str) -> Iterator[Line]:
     if apply_with and (plan.changes or plan.then):
         yield Line(0, "")
         yield Line(0, f"Nothing was changed. To do it: {apply_with}", "plain")
-
-
-def _sentence(outcome: Outcome) -> str:
-    return outcome.text or str(outcome.finding.evidence[0])
 
 
 def _diffs(plan: Plan) -> Iterator[Line]:
@@ -109,8 +106,8 @@ def _left(outcome: Outcome) -> Iterator[Line]:
             yield Line(4, f"Risk: {finding.cure.risk}", "quiet")
 
 
-def result(done: Done, *, mounted: bool) -> Iterator[Line]:
-    """Yield the lines that say what was done, or what failed and what was restored."""
+def result(done: Done, *, mounted: bool, undone: str = "") -> Iterator[Line]:
+    """Yield the lines that say what was done, or what failed and what was restored; ``undone`` names the entry that was taken back."""
     if done.problem:
         yield Line(0, f"Failed at: {done.step}: {done.problem}", "error")
         if done.restored:
@@ -130,7 +127,8 @@ def result(done: Done, *, mounted: bool) -> Iterator[Line]:
         where = " on the host itself" if mounted else ""
         yield Line(0, f"left to you{where}: {' '.join(step.argv)} ({step.why})", "warning")
     if done.id:
-        yield Line(0, f"To take it back: gpudoctor undo {done.id}", "quiet")
+        words = f"{undone} is taken back. To make it again" if undone else "To take it back"
+        yield Line(0, f"{words}: sudo gpudoctor undo {done.id}", "quiet")
 
 
 def recovered(done: Done) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.lab.world import live, needs
+from tests.lab.world import ROOT, live, needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,3 +69,62 @@ def test_the_default_runtime_is_taken_out_docker_restarted_and_all_taken_back(tm
     assert said[10].endswith("rc=0\n")
     assert "it runs" not in said[11]
     assert said[12].count("undone") == 2
+
+
+CONFIG_TOML = """\
+#accept-nvidia-visible-devices-as-volume-mounts = false
+disable-require = false
+supported-driver-capabilities = "compat32,compute,display,graphics,ngx,utility,video"
+
+[nvidia-container-cli]
+#debug = "/var/log/nvidia-container-toolkit.log"
+environment = []
+# 2021: "NVML: Unknown Error", from the forum
+no-cgroups = true
+#user = "root:video"
+
+[nvidia-container-runtime]
+mode = "auto"
+runtimes = ["runc", "crun"]
+"""
+SESSION = (
+    "gpudoctor doctor --only toolkit",
+    "gpudoctor fix no-cgroups-true-rootful",
+    "gpudoctor fix no-cgroups-true-rootful --apply --yes",
+    "gpudoctor doctor --only toolkit",
+    "gpudoctor undo --yes",
+)
+
+
+def test_the_session_of_the_readme(tmp_path: Path):
+    """The session that README shows, run live: doctor, fix, fix --apply, doctor, undo; the file is the same bytes in the end."""
+    needs("dockerd", "unshare", "busybox")
+    found = live(
+        tmp_path,
+        "one-gpu",
+        steps(
+            "mkdir -p /etc/nvidia-container-runtime; cp config.toml /etc/nvidia-container-runtime/config.toml",
+            *(command.replace("gpudoctor", "$PYTHON -m gpudoctor", 1) for command in SESSION),
+            "cmp config.toml /etc/nvidia-container-runtime/config.toml",
+        ),
+        hook=True,
+        files={str(tmp_path / "config.toml"): CONFIG_TOML},
+    )
+    said = parts(found["out"])
+    codes = [part.rpartition("rc=")[2].strip() for part in said]
+    screens = [part.partition("\n")[2].rpartition("rc=")[0] for part in said]
+    assert codes == ["0", "1", "1", "0", "0", "0", "0"], found["out"]
+    shown = "\n".join(f"$ sudo {command}\n{screen}" for command, screen in zip(SESSION, screens[1:-1], strict=True))
+    readme = (ROOT / "README.md").read_text().partition("<!-- session -->\n```\n")[2].partition("```\n<!-- /session -->")[0]
+    assert comparable(shown) == comparable(readme), shown
+
+
+def comparable(session: str) -> list[str]:
+    """Return a session's lines without what differs between two machines: the host's own headline, names of entries, counts."""
+    lines = []
+    for line in session.strip().split("\n"):
+        if line.startswith(("host  ", "GPU  ", "driver  ", "Docker  ", "toolkit  ")):
+            continue
+        words = ["ID" if each.count("-") == 2 and each[:2] == "20" else each for each in line.split()]
+        lines.append(" ".join("N" if each.isdigit() else each for each in words))
+    return [line for line in lines if line and "checks passed" not in line]

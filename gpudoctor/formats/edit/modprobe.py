@@ -57,6 +57,9 @@ def set_option(data: bytes, module: str, option: str, value: str) -> bytes:
         word = line.words[which]
         if word.value == value:
             return data
+        if "\\" in content[line.at[word.start] : line.after[word.end - 1]].replace("\\\n", ""):
+            reason = "modprobe drops a backslash that does not end the line, so it does nothing in this option; take it out first"
+            raise Unsafe(reason, line.number)
         if word.value is None:
             start, end, written = line.after[word.end - 1], line.after[word.end - 1], f"={written}"
         else:
@@ -249,7 +252,7 @@ def _line(number: int, start: int, end: int, text: str, at: tuple[int, ...], aft
     rest = _gap(text, module_at)
     module = _same(text[module_at:rest])
     # kmod takes no options line without anything behind the module.
-    known = not text.startswith("#") and module and (verb == "blacklist" or (verb == "options" and rest < len(text)))
+    known = not text.startswith("#") and module and (verb == "blacklist" or (verb == "options" and rest + 1 < len(text)))
     if not known:
         return _Line(number, start, end, text, at, after, "", "", len(text), ())
     words = tuple(_words(text, rest)) if verb == "options" else ()
