@@ -13,9 +13,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpudoctor.host.hostfile import load
+
+if TYPE_CHECKING:
+    from gpudoctor.host.book import Book
 
 PLAIN = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0), "fuse": (10, 229)}
 # What a container says of one node: allowed gives ENXIO; one it was not given is made by hand first and refused.
@@ -48,22 +51,16 @@ def mount(kind: str, where: str, *options: str) -> None:
     run("mount", "-t", kind, *options, "none", where)
 
 
-def lay_out(fixture: str, work: Path) -> None:
-    """Put the devices, driver files, PCI bus and kernel majors of a fixture host where the programs look for them."""
-    book = load(fixture)
-    mount("tmpfs", "/dev", "-o", "mode=755")
-    os.umask(0)
-    for name, (major, minor) in PLAIN.items():
-        os.mknod(f"/dev/{name}", 0o020666, os.makedev(major, minor))
-    for name in ("pts", "shm", "mqueue"):
-        os.mkdir(f"/dev/{name}")
-    mount("devpts", "/dev/pts", "-o", "newinstance,ptmxmode=0666")
-    os.symlink("pts/ptmx", "/dev/ptmx")
-    os.symlink("/proc/self/fd", "/dev/fd")
+def make_nodes(book: Book) -> None:
+    """Make the character devices of a fixture host; there is no driver behind them."""
     for path, node in book.nodes.items():
         if node.kind == "char" and node.rdev is not None and not path.startswith("/dev/char/"):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.mknod(path, 0o020000 | node.stat().mode, os.makedev(*node.rdev))
+
+
+def cover(book: Book, work: Path) -> None:
+    """Bind a fixture host's driver files, PCI bus and kernel majors over those of this machine."""
     for folder, where in (("/proc/driver", work / "driver"), ("/sys/bus/pci/devices", work / "pci")):
         where.mkdir()
         for path, node in book.nodes.items():
@@ -81,6 +78,22 @@ def lay_out(fixture: str, work: Path) -> None:
     majors = work / "devices"
     majors.write_bytes(book.read("/proc/devices"))
     run("mount", "--bind", str(majors), "/proc/devices")
+
+
+def lay_out(fixture: str, work: Path) -> None:
+    """Put the devices, driver files, PCI bus and kernel majors of a fixture host where the programs look for them."""
+    book = load(fixture)
+    mount("tmpfs", "/dev", "-o", "mode=755")
+    os.umask(0)
+    for name, (major, minor) in PLAIN.items():
+        os.mknod(f"/dev/{name}", 0o020666, os.makedev(major, minor))
+    for name in ("pts", "shm", "mqueue"):
+        os.mkdir(f"/dev/{name}")
+    mount("devpts", "/dev/pts", "-o", "newinstance,ptmxmode=0666")
+    os.symlink("pts/ptmx", "/dev/ptmx")
+    os.symlink("/proc/self/fd", "/dev/fd")
+    make_nodes(book)
+    cover(book, work)
     mount("tmpfs", "/run")
     # What is written to /etc and /var/lib from here on stays in this namespace.
     for folder in ("/etc", "/var/lib"):
