@@ -15,6 +15,8 @@ from gpudoctor import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import ExitStack
+    from typing import BinaryIO
 
     from gpudoctor.facts import Facts
     from gpudoctor.host import Host
@@ -46,10 +48,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a host, on
 
 def main() -> None:
     """Run the command line; a closed pipe ends quietly and a full disk with exit code 4."""
+    # Typer works out the options of every command at each start; where one is named, only its own are needed.
+    commands = app.registered_commands
+    app.registered_commands = [
+        each for each in commands if [each.name or getattr(each.callback, "__name__", "")] == sys.argv[1:2]
+    ] or commands
     try:
         app()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    finally:
+        app.registered_commands = commands
 
 
 @app.callback(invoke_without_command=True)
@@ -101,7 +110,7 @@ def rules(
     """List the rules: name, severity, title."""
     from gpudoctor import engine
 
-    known = engine.all_rules()
+    known = engine.every_rule()
     if as_json:
         import json
 
@@ -112,19 +121,62 @@ def rules(
         _write("".join(f"{rule.name:<{width}}  {rule.severity:<7}  {rule.title}\n" for rule in known))
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def explain(
-    rule: Annotated[str, typer.Argument(metavar="RULE", help="area/slug or slug, as `gpudoctor rules` lists them.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RULE | TEXT... | -",
+            help="A rule's name or slug; or an error text, whose words may look like options (after -- all are text); "
+            "- reads the text from standard input.",
+        ),
+    ] = None,
+    log: Annotated[str | None, typer.Option("--log", metavar="FILE", help="A log file of any size in place of a text.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="FILE", help="A recorded host that decides: a .host text or a snapshot."),
+    ] = None,
+    root: Root = None,
+    no_host: Annotated[bool, typer.Option("--no-host", help="Ask no host, not even this one: a ranked list.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Print a rule's page: what it is, how it is told from its look-alikes, the cure and its risk."""
-    from gpudoctor import engine
+    """Say what an error text or a log means on this host, with the cure; or print a rule's page."""
+    from contextlib import ExitStack
 
-    found = engine.named(rule)
-    if found is None:
-        _complain(f"no rule is called {rule}; `gpudoctor rules` lists them")
-        raise typer.Exit(WRONG)
-    page = sys.modules[found.check.__module__].__doc__ or ""
-    _write(f"{found.name} ({found.severity})\n\n{page.strip()}\n")
+    from gpudoctor import engine
+    from gpudoctor.commands import explain as command
+
+    if bool(words) == (log is not None):
+        _complain("give an error text, - or --log FILE, and only one of them")
+        raise typer.Exit(USAGE)
+    if no_host and (host is not None or root is not None):
+        _complain("--no-host excludes --host and --root")
+        raise typer.Exit(USAGE)
+    text = words or []
+    rule = engine.named(text[0]) if len(text) == 1 else None
+    if rule is not None:
+        _write(command.page_as_json(rule, text[0]) if as_json else command.page(rule))
+        return
+
+    def reopen() -> Host:
+        each = next(_hosts(None if host is None else [host], root))[1]
+        if each is None:
+            raise typer.Exit(USAGE)
+        return each
+
+    with ExitStack() as opened:
+        answers = command.answers(_text(text, log, opened), None if no_host else reopen)
+    if as_json:
+        from gpudoctor.report import explain as report
+
+        _write(report.as_json(answers) + "\n")
+    elif answers:
+        from gpudoctor.report import explain as report
+
+        _write(_rendered(report.lines(answers, _marks(), asked=not no_host)))
+    else:
+        _complain("nothing known is in this text; `gpudoctor doctor` examines a host, `gpudoctor rules` lists what is known")
+    raise typer.Exit(FINE if answers else WRONG)
 
 
 @app.command()
@@ -364,6 +416,21 @@ def _hosts(files: list[str] | None, root: str | None) -> Iterator[tuple[str, Hos
 
         # Asked through a Recorder, so that a slow command is asked once and not by every rule.
         yield "live", Recorder(Live())
+
+
+def _text(words: list[str], log: str | None, opened: ExitStack) -> BinaryIO:
+    """Return the text to explain as a stream: what the words say, standard input, or a log file."""
+    if log is not None:
+        try:
+            return opened.enter_context(open(log, "rb"))
+        except OSError as error:
+            _complain(f"--log {log}: {(error.strerror or str(error)).lower()}")
+            raise typer.Exit(USAGE) from None
+    if words == ["-"]:
+        return sys.stdin.buffer
+    import io
+
+    return io.BytesIO(" ".join(words).encode("utf-8", "surrogateescape"))
 
 
 def _code(diagnosis: Diagnosis, *, strict: bool) -> int:

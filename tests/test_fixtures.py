@@ -51,7 +51,7 @@ def test_rule_is_tested_against_its_lookalikes(rule: engine.Rule) -> None:
     assert any(case.lookalike for case in own if case.kind == "good")
 
 
-@pytest.mark.parametrize("rule", engine.all_rules(), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", engine.every_rule(), ids=lambda rule: rule.name)
 def test_rule_keeps_the_conventions(rule: engine.Rule) -> None:
     """A rule's name is its path, its page names the cure and its sources, and no sentence runs into the next line's."""
     module = rule.check.__module__

@@ -167,7 +167,7 @@ def answer(facts: Facts, wanted: Request, source: str) -> Answer:
     if names_only:
         names, missing, remarks = inject.cdi_names(facts, selection)
         text = emit.cdi_names(names, wanted) if names else ""
-        return Answer(text, (*selection.missing, *missing), (*selection.remarks, *remarks))
+        return Answer(text, (*selection.missing, *missing), (*selection.remarks, *remarks, *emit.cdi_remarks(wanted)))
     injection = inject.NOTHING
     if wanted.format in _FOR_DOCKER and selection.gpus:
         try:

@@ -58,6 +58,11 @@ def cdi_names(names: tuple[str, ...], wanted: Request) -> str:
     return " ".join(f"--device {name}" for name in names) + "\n"
 
 
+def cdi_remarks(wanted: Request) -> tuple[str, ...]:
+    """Return what has to be said beside CDI names."""
+    return (f"Compose takes CDI names from {_since('compose-cdi-devices')} on.",) if wanted.style == "cdi" else ()
+
+
 def remarks(selection: Selection, injection: Injection, wanted: Request) -> tuple[str, ...]:
     """Return what has to be said beside a format."""
     form = wanted.format
@@ -65,6 +70,11 @@ def remarks(selection: Selection, injection: Injection, wanted: Request) -> tupl
     if form == "compose" and wanted.style == "devices" and injection.by in {"hook", "cdi"}:
         found.append(
             "`devices:` gives nodes only; the driver's libraries come by what --style reservation prints, under the same service."
+        )
+    elif wanted.style == "gpus":
+        feature = "compose-gpus-list" if injection.names or injection.capabilities else "compose-gpus-all"
+        found.append(
+            f"Compose takes this from {_since(feature)} on, and what --style reservation prints from {_since('compose-devices')} on."
         )
     elif form == "cdi-spec":
         found.append(
@@ -82,6 +92,13 @@ def remarks(selection: Selection, injection: Injection, wanted: Request) -> tupl
             f"Only its group may open {', '.join(closed)}: a program that is not root in the container needs --group-add."
         )
     return tuple(found)
+
+
+def _since(feature: str) -> str:
+    """Return the first release with a feature of Docker's table, as ``2.30``."""
+    from gpudoctor import tables
+
+    return ".".join(map(str, tables.docker_since(feature)[:2]))
 
 
 def _words(selection: Selection, injection: Injection | None) -> list[str]:

@@ -33,6 +33,8 @@ class Injection(NamedTuple):
 
 
 NOTHING = Injection("none")
+_RESERVED = frozenset({"reservation", "gpus"})
+"""The styles of Compose that ask Docker for a GPU as `docker run --gpus` does."""
 
 
 def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
@@ -45,46 +47,67 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
         raise Unseen("docker", f"it talks to {docker.address}, and that host has the nodes: run gpudoctor there")
     names = () if selection.everything else _names(selection)
     capabilities = () if wanted.purposes == ("compute",) else ("utility", *wanted.purposes)
-    plain = wanted.purposes == ("compute",) and wanted.format != "json"
-    if plain and selection.kind != "jetson" and _hook_at_a_glance(facts):
-        # The hook or CDI, as the engine decides: the words are the same.
-        return Injection("hook", ("--gpus", _gpus(names, ())), names)
+    if selection.kind != "jetson":
+        seen = _at_a_glance(facts)
+        if seen == "hook":
+            return Injection("hook", ("--gpus", _gpus(names, capabilities)), names, capabilities)
+        if seen == "hook or cdi" and not capabilities and wanted.format != "json":
+            # As the engine decides: the words are the same.
+            return Injection("hook", ("--gpus", _gpus(names, ())), names)
+        if seen == "nothing":
+            return _nothing(facts, selection, wanted)._replace(names=names, capabilities=capabilities)
     if docker.desktop is not None:
         raise Refused(
             "Docker Desktop's daemon runs in a machine of its own, which has other nodes: use `docker run --gpus all` alone."
         )
     if docker.installed:
+        # Docker before 19.03 has no --gpus, whatever is on its PATH.
+        takes_gpus = docker.version is None or docker.since("gpus-flag")
         if selection.kind == "jetson":
             # The hook refuses to work there: only the runtime knows the lists.
             by_runtime = toolkit.runtime_path is not None
-        elif toolkit.gpus_path == "hook":
+        elif toolkit.gpus_path == "hook" and takes_gpus:
             return Injection("hook", ("--gpus", _gpus(names, capabilities)), names, capabilities)
         elif toolkit.gpus_path == "cdi":
             # CDI brings all of the driver; capabilities are the hook's.
             return Injection("cdi", ("--gpus", _gpus(names, ())), names)
         else:
-            by_runtime = toolkit.runtime_path in {"cdi", "jit-cdi"}
+            # In legacy mode the runtime itself calls the hook.
+            by_runtime = toolkit.runtime_path in ({"cdi", "jit-cdi"} if toolkit.hook is None else {"cdi", "jit-cdi", "legacy"})
+        if by_runtime and wanted.style in _RESERVED:
+            why = f"`{wanted.style}` asks Docker for a GPU, and here only its nvidia runtime gives one"
+            command = "gpudoctor device-args --format compose  # names the runtime"
+            missing = Missing("what serves `docker run --gpus`", why, command)
+            return Injection("none", (), names, capabilities, (missing,))
         if by_runtime:
             words = ["--runtime", "nvidia", "--env", f"NVIDIA_VISIBLE_DEVICES={','.join(names) or 'all'}"]
             if capabilities:
                 words += ["--env", f"NVIDIA_DRIVER_CAPABILITIES={','.join(capabilities)}"]
             return Injection("runtime", tuple(words), names, capabilities)
-    return _nothing(facts, selection, wanted)
+    return _nothing(facts, selection, wanted)._replace(names=names, capabilities=capabilities)
 
 
-def _hook_at_a_glance(facts: Facts) -> bool:
-    """Say whether the hook is on the PATH of a dockerd that runs here, without a call of the docker client.
+def _at_a_glance(facts: Facts) -> Literal["hook", "hook or cdi", "nothing", "unsure"]:
+    """Say what serves ``--gpus`` as far as files tell where a dockerd runs here: its PATH and its configuration.
 
-    ``docker info`` costs as much as two starts of Python, and this runs on every make.
+    No command is run: ``docker info`` costs as much as two starts of Python, and this runs on every make.
     """
     from gpudoctor.facts import Facts
 
     glance = Facts(_Mute(facts.host))
-    docker = glance.docker
+    docker, toolkit = glance.docker, glance.toolkit
     try:
-        return docker.daemon is not None and docker.desktop is None and glance.toolkit.hook is not None
+        if docker.daemon is None or docker.desktop is not None:
+            return "unsure"
+        # No Docker from before --gpus (19.03) runs on cgroup v2.
+        if glance.cgroup.mode != "v2" and not docker.since("gpus-flag"):
+            return "unsure"
+        if toolkit.hook is not None:
+            return "hook" if toolkit.cdi_hook is None else "hook or cdi"
+        registered = docker.config.malformed is not None or docker.has_nvidia_runtime
     except NoAnswer:
-        return False
+        return "unsure"
+    return "unsure" if registered or toolkit.cdi_hook is not None or toolkit.runtime is not None else "nothing"
 
 
 class _Mute(Host):
@@ -122,7 +145,7 @@ def _nothing(facts: Facts, selection: Selection, wanted: Request) -> Injection:
         f"Nothing on this host serves `docker run --gpus` ({why}): the container gets device nodes, and the driver's libraries "
     )
     remark += "only by the mounts that are printed too." if selection.mounts else "are not injected; its image must bring them."
-    if wanted.format == "compose" and wanted.style in {"reservation", "gpus"}:
+    if wanted.style in _RESERVED:
         from gpudoctor.rules import advice
 
         command = " && ".join(advice.install_toolkit(facts))

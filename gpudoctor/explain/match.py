@@ -4,7 +4,7 @@ A rule's ``signs`` say how its failure looks. The language, where letters are lo
 (so that a terminal's wrapping does not matter):
 
 - ``could not select device driver``: these words.
-- ``libcublaslt.so.<n>``: ``<n>`` is a number, ``*`` a gap of up to 200 signs, ``(suspend|resume)`` one of several.
+- ``libcublaslt.so.<n>``: ``<n>`` is a number, ``(suspend|resume)`` one of several, ``?`` a gap of up to 20 signs, ``*`` one of up to 200.
 - ``out of memory + gpu``: both in one stretch of text, for words that say nothing alone.
 - ``~ /snap/``: a hint, which counts only for a rule of which another sign was seen.
 
@@ -17,6 +17,7 @@ commoner failure comes first.
 from __future__ import annotations
 
 import re
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from gpudoctor.values import NamedTuple
@@ -26,16 +27,17 @@ if TYPE_CHECKING:
 
     from gpudoctor.model import Rule
 
-GAP = 200
-"""The most that ``*`` stands for, in signs without blanks."""
+GAPS = {"?": 20, "*": 200}
+"""The most that a gap stands for, in signs without blanks."""
 
 LEAST = 0.1
 """A score below is no answer."""
 
 _SURE, _HINT = 0.9, 0.5
-_PIECE = r"(<n>|\*|\([^()]*\|[^()]*\))"
+_PIECE = r"(<n>|[*?]|\([^()]*\|[^()]*\))"
 _KEPT = bytes(range(0x21, 0x7F)).translate(None, b"\"'`\\|*")
 _DROPPED = bytes(set(range(256)) - set(_KEPT))
+_IS_KEPT = bytes(sign in _KEPT for sign in range(256))
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 
@@ -68,7 +70,7 @@ def ready(words: str) -> Phrase:
     plain = [_squeeze(piece) for piece in pieces[::2]]
     longest = max(plain, key=len)
     either = [piece[1:-1].split("|") for piece in pieces[1::2] if piece[0] == "("]
-    literals = (longest,)
+    literals: tuple[bytes, ...] = (longest,)
     if either and len(longest) < 6:
         literals = tuple(_squeeze(one) for one in max(either, key=lambda some: min(map(len, some))))
     pattern = b""
@@ -80,8 +82,8 @@ def ready(words: str) -> Phrase:
 def _pattern(piece: str) -> bytes:
     if piece == "<n>":
         return rb"\d+"
-    if piece == "*":
-        return b"[^\n]{0,%d}?" % GAP
+    if piece in GAPS:
+        return b".{0,%d}?" % GAPS[piece]
     return b"(?:" + b"|".join(re.escape(_squeeze(one)) for one in piece[1:-1].split("|")) + b")"
 
 
@@ -100,16 +102,17 @@ class _Window:
 
     def span(self, wanted: Phrase) -> tuple[int, int] | None:
         """Return where in the text a phrase first is, None where it is not."""
-        if not any(literal in self.squeezed for literal in wanted.literals):
-            return None
-        if wanted not in self._spans:
-            self._spans[wanted] = self._find(wanted)
-        return self._spans[wanted]
+        for literal in wanted.literals:
+            if literal in self.squeezed:
+                if wanted not in self._spans:
+                    self._spans[wanted] = self._find(wanted)
+                return self._spans[wanted]
+        return None
 
     def _find(self, wanted: Phrase) -> tuple[int, int] | None:
         for found in re.finditer(wanted.pattern or re.escape(wanted.literals[0]), self.squeezed):
             if not self._places:
-                self._places = [at for at, sign in enumerate(self.text) if sign in _KEPT]
+                self._places = list(compress(range(len(self.text)), self.text.translate(_IS_KEPT)))
             start, end = self._places[found.start()], self._places[found.end() - 1] + 1
             if (wanted.open_start or self._edge(start)) and (wanted.open_end or self._edge(end)):
                 return start, end
@@ -126,9 +129,14 @@ def seen(windows: Iterable[bytes], signs: Iterable[str]) -> dict[str, str]:
     for text in windows:
         window = _Window(text)
         for sign, needed in list(wanted.items()):
-            spans = [window.span(each) for each in needed]
-            if all(spans):
-                found[sign] = " … ".join(_words(text[span[0] : span[1]]) for span in spans if span)
+            spans = []
+            for each in needed:
+                span = window.span(each)
+                if span is None:
+                    break
+                spans.append(span)
+            else:
+                found[sign] = " … ".join(_words(text[start:end]) for start, end in spans)
                 del wanted[sign]
     return found
 

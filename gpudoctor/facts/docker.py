@@ -123,7 +123,16 @@ class Docker(Area):
         if "/run/user/" in address:
             uid = address.partition("/run/user/")[2].partition("/")[0]
             return next((process for process in self.daemons if str(process.uid) == uid), None)
-        return self.daemons[0] if self.daemons else None
+        return self._of_pid_file or (self.daemons[0] if self.daemons else None)
+
+    @fact
+    def _of_pid_file(self) -> Process | None:
+        """Return the dockerd that the usual PID file names: a large machine has thousands of processes to look through."""
+        try:
+            pid = (self.host.text("/run/docker.pid") or "").strip()
+        except NoAnswer:
+            return None
+        return self._process(pid) if pid.isdigit() else None
 
     def _process(self, pid: str) -> Process | None:
         try:

@@ -6,7 +6,6 @@ from typing import Literal
 
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
-from gpudoctor.facts.driver import LIBRARY_FOLDERS
 from gpudoctor.formats import Malformed, toml
 from gpudoctor.host import NoAnswer, Unseen
 from gpudoctor.values import NamedTuple
@@ -77,6 +76,8 @@ class Toolkit(Area):
     @fact
     def library_without_helper(self) -> str | None:
         """Return libnvidia-container.so.1 where libnvidia-container-go.so.1, by which it serves cgroup v2, is not beside it."""
+        from gpudoctor.facts.driver import LIBRARY_FOLDERS
+
         for folder in LIBRARY_FOLDERS:
             path = f"{folder}/libnvidia-container.so.1"
             if self.host.lstat(path) is not None:

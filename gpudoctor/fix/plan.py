@@ -251,9 +251,12 @@ def _hits(facts: Facts, draft: Draft) -> tuple[str, ...]:
 def _notes(facts: Facts, changes: Sequence[Change]) -> tuple[str, ...]:
     """Say of each changed file what its owner, the package manager, will make of it."""
     notes = []
-    if facts.host.lstat("/var/lib/dpkg/status") is not None:
-        status = facts.host.bytes("/var/lib/dpkg/status") or b""
-        diversions = (facts.host.text("/var/lib/dpkg/diversions") or "").split("\n")
+    if changes and facts.host.exists("/var/lib/dpkg/status"):
+        try:
+            status = facts.host.bytes("/var/lib/dpkg/status") or b""
+            diversions = (facts.host.text("/var/lib/dpkg/diversions") or "").split("\n")
+        except NoAnswer:
+            return ()
         for change in changes:
             if f"\n {change.path} ".encode() in status:
                 notes.append(

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from gpudoctor.model import REBOOT, Edit, Refused, Then
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.docker import Process
+    from gpudoctor.facts.driver import Directive
     from gpudoctor.formats.edit.daemon_json import Json
     from gpudoctor.model import Safety, Steps, Wishes
 
@@ -50,7 +51,9 @@ def restart_unit(facts: Facts, unit: str, why: str, safety: Safety = "SAFE") -> 
     """Return the step that enables a systemd unit and starts it now; refused on a host without systemd."""
     if not facts.platform.systemd:
         raise Refused(f"This host does not run systemd, by which {unit} is started.")
-    return Then(("systemctl", "enable", "--now", unit), safety, why, ("systemctl", "disable", "--now", unit))
+    # Undone, it is as it was before: at boot where it was enabled, and not running.
+    undo = ("systemctl", "stop", unit) if facts.services.enabled(unit) else ("systemctl", "disable", "--now", unit)
+    return Then(("systemctl", "enable", "--now", unit), safety, why, undo)
 
 
 def daemon_json(facts: Facts, change: Callable[[bytes | None], bytes], daemon: Process | None = None) -> Edit:
@@ -94,8 +97,69 @@ def modprobe(facts: Facts, path: str, change: Callable[[bytes], bytes]) -> Edit:
     return Edit(path, change(facts.host.bytes(path) or b""))
 
 
+def module_option(facts: Facts, module: str, option: str, value: str, fresh: str, why: str) -> Edit:
+    """Return the edit that gives a kernel module an option, where modprobe.d sets it, else in the new file ``fresh``.
+
+    A file that a package keeps below /usr/lib is left: one of the same name in /etc, with the one value changed, takes its place.
+    """
+    from gpudoctor.formats import cmdline
+    from gpudoctor.formats.edit import modprobe as editor
+
+    given = [name for name, _ in facts.boot.args if name.replace("-", "_") == f"{module}.{option}"]
+    if given:
+        told = cmdline.values(facts.boot.args, given[-1])[-1]
+        raise Refused(f"The kernel argument {given[-1]}={told} counts more than modprobe.d: change it in the boot loader's configuration.")
+    held = facts.driver.option(module, option)
+    if held is None:
+        return own_file(fresh, why, editor.set_option(b"", module, option, value))
+    path = held.path if held.path.startswith(_MODPROBE) else f"{_MODPROBE}{held.path.rpartition('/')[2]}"
+    return Edit(path, editor.set_option(facts.host.read(held.path), module, option, value))
+
+
+def own_file(path: str, why: str, data: bytes) -> Edit:
+    """Return the edit that makes a file of our own, which says in its first line whose it is and why."""
+    return Edit(path, f"# Written by gpudoctor fix: {why}\n".encode() + data)
+
+
+def without_directives(facts: Facts, directives: Iterable[Directive]) -> Iterator[Edit]:
+    """Yield the edits that take lines out of modprobe.d; refused where a package, or a program that switches GPUs, keeps the file."""
+    from gpudoctor.formats import modprobe as parser
+    from gpudoctor.formats.edit import Unsafe
+    from gpudoctor.formats.edit import modprobe as editor
+
+    files: dict[str, bytes] = {}
+    # From the end, so that the numbers of the lines above stay right.
+    for each in sorted(directives, key=lambda directive: directive.line, reverse=True):
+        if not each.path.startswith(_MODPROBE):
+            raise Refused(f"{each.path} is kept by a package: let its own program change it (as prime-select does), or remove the package.")
+        data = files[each.path] if each.path in files else facts.host.read(each.path)
+        if each.verb == "blacklist":
+            files[each.path] = editor.remove_blacklist(data, each.module)
+            continue
+        lines = data.split(b"\n")
+        del lines[each.line - 1]
+        files[each.path] = b"\n".join(lines)
+        before, after = (parser.parse(body.decode("utf-8", "replace")) for body in (data, files[each.path]))
+        if [line[:3] for line in before if line.line != each.line] != [line[:3] for line in after]:
+            raise Unsafe("this line goes on in the next one, so it cannot be taken out alone; please edit the file by hand", each.line)
+    for path, data in files.items():
+        yield Edit(path, data)
+
+
+def make_uvm(facts: Facts) -> tuple[str, ...]:
+    """Return the command, with its program's whole path, that loads nvidia-uvm and makes its device nodes."""
+    if facts.host.lstat(_NVIDIA_MODPROBE) is not None:
+        return (_NVIDIA_MODPROBE, "-u", "-c=0", "-m")
+    ctk = facts.toolkit.ctk
+    if ctk is None:
+        raise Refused("Neither nvidia-modprobe nor nvidia-ctk, which make the device nodes, is installed: install nvidia-modprobe first.")
+    return (ctk, "system", "create-device-nodes", "--control-devices", "--load-kernel-modules")
+
+
 def rebuild_initramfs(facts: Facts) -> Then:
     """Return the command that writes the initramfs anew, so that a modprobe.d file holds at early boot too."""
+    if facts.boot.loader == "rpm-ostree":
+        raise Refused("rpm-ostree makes this system's initramfs: give the kernel the same by rpm-ostree kargs (rd.driver.blacklist=…).")
     argvs = {
         "debian": ("update-initramfs", "-u"),
         "arch": ("mkinitcpio", "-P"),
@@ -179,6 +243,8 @@ def remove_kernel_arguments(facts: Facts, arguments: Sequence[tuple[str, str | N
     yield REBOOT
 
 
+_MODPROBE = "/etc/modprobe.d/"
+_NVIDIA_MODPROBE = "/usr/bin/nvidia-modprobe"
 _KERNEL_CMDLINE = "/etc/kernel/cmdline"
 _EVERY_KERNEL = "It changes the arguments of every installed kernel."
 # How each boot loader's own tool adds and removes a kernel argument.

@@ -83,16 +83,34 @@ def test_other_purposes_are_told_to_the_hook_and_not_to_cdi():
     assert answer("cdi", purposes="compute,graphics").text.startswith("--gpus all ")
 
 
-def test_docker_is_not_called_where_a_glance_at_its_path_is_enough():
-    """A call of the docker client costs as much as two starts of Python: with a dockerd that has the hook on its PATH, none is made."""
+@pytest.mark.parametrize(
+    ("host", "purposes", "called"),
+    [
+        ("one-gpu", "compute", False),
+        ("one-gpu", "compute,graphics", False),
+        ("no-toolkit", "compute,graphics", False),
+        ("cdi", "compute", False),
+        ("cdi", "compute,graphics", True),
+        ("runtime-only", "compute", True),
+    ],
+)
+def test_docker_is_called_only_where_files_do_not_say_enough(host: str, purposes: str, called: bool):
+    """A call of the docker client costs as much as two starts of Python: with a dockerd whose PATH tells what serves it, none is made."""
     for form in ("args", "make", "make-args", "env", "compose"):
-        recorder = Recorder(facts("one-gpu").host)
-        told = device_args.answer(Facts(recorder), device_args.request("all", "compute", form, None), "")
+        recorder = Recorder(facts(host).host)
+        told = device_args.answer(Facts(recorder), device_args.request("all", purposes, form, None), "")
         assert told.text
-        assert not recorder.answers.runs, form
-    recorder = Recorder(facts("no-toolkit").host)
-    device_args.answer(Facts(recorder), device_args.request("all", "compute", "args", None), "")
-    assert ("docker", "info", "--format", "{{json .}}") in recorder.answers.runs
+        runs = {argv for argv in recorder.answers.runs if argv[0] == "docker"}
+        assert runs == ({("docker", "info", "--format", "{{json .}}")} if called else set()), form
+
+
+def test_docker_from_before_gpus_gets_its_runtime():
+    """Docker 18.09 has no --gpus, though the hook is there: the nvidia runtime is named, with the capabilities in its variables."""
+    assert answer("docker-18").text.startswith("--runtime nvidia --env NVIDIA_VISIBLE_DEVICES=all --device /dev/nvidia0 ")
+    told = answer("docker-18", gpus="0", purposes="compute,graphics").text
+    assert told.startswith(
+        "--runtime nvidia --env NVIDIA_VISIBLE_DEVICES=0 --env NVIDIA_DRIVER_CAPABILITIES=utility,compute,graphics "
+    )
 
 
 def test_mig_devices_are_told_by_the_name_they_were_asked_by():
@@ -277,11 +295,19 @@ def test_what_stands_in_for_the_libraries():
     assert yaml.safe_load(answer("jetson", "compose").text)["runtime"] == "nvidia"
 
 
-def test_a_style_that_asks_docker_for_a_gpu_needs_the_toolkit():
-    """Without anything behind --gpus, a reservation cannot work: the toolkit is named as missing, with its installation."""
-    missing = answer("no-toolkit", "compose", style="reservation").missing
+@pytest.mark.parametrize("style", ["reservation", "gpus"])
+def test_a_style_that_asks_docker_for_a_gpu_needs_what_serves_it(style: str):
+    """Without anything behind --gpus these styles cannot work: what is missing is named, with a way that works here."""
+    missing = answer("no-toolkit", "compose", style=style).missing
     assert [each.what for each in missing] == ["the NVIDIA container toolkit"]
     assert "apt-get install -y nvidia-container-toolkit" in missing[0].command
+    for host in ("runtime-only", "docker-18", "jetson"):
+        told = answer(host, "compose", "0", style=style)
+        assert [each.what for each in told.missing] == ["what serves `docker run --gpus`"]
+        assert "runtime: nvidia" in answer(host, "compose").text
+    # --allow-missing prints what was asked for, and never every GPU in its place.
+    assert 'device_ids: ["0"]' in answer("runtime-only", "compose", "0", style=style).text
+    assert 'device_ids: ["0"]' in answer("no-toolkit", "compose", "0", style=style).text
 
 
 @pytest.mark.parametrize("path", sorted(HOSTS.glob("*.host")), ids=lambda path: path.stem)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpudoctor.formats import Malformed, cdi
+from gpudoctor.host.hostfile import load
+from tests.cases import FIXTURES
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Iterator
 
 YAML = b"""\
 ---
@@ -185,3 +194,161 @@ def test_random_bytes_never_raise_anything_else(data: bytes, before: bytes, path
         cdi.refusal(cdi.parse(before + data, path))
     except Malformed as error:
         assert error.reason  # noqa: PT017 - either outcome is fine
+
+
+def base(text: str) -> object:
+    """Return what the base loader makes of YAML, None where it refuses it."""
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return None
+
+
+def bodies() -> Iterator[str]:
+    """Yield every CDI spec of the fixture hosts."""
+    for path in sorted(FIXTURES.rglob("*.host")):
+        for name, node in load(str(path)).nodes.items():
+            if "/cdi/" in name and node.kind == "file" and node.body:
+                yield node.body.decode("utf-8", "surrogateescape")
+
+
+def test_specs_of_the_fixtures_are_read_by_lines_as_by_the_base_loader() -> None:
+    """The short way through YAML gives the same of every spec that it takes, and takes all that are as nvidia-ctk writes them."""
+    taken = 0
+    for text in set(bodies()):
+        told = cdi._from_lines(text)
+        if told is None:
+            # JSON, braces, tabs and comments are not for it.
+            assert set(text) & set("{[\t#'")
+            continue
+        taken += 1
+        assert told == base(text)
+    assert taken > 20
+
+
+VALUES = [
+    "x",
+    "1:0",
+    "-x",
+    "--x",
+    "/dev/a",
+    ".5",
+    "...",
+    "---",
+    '"x"',
+    '"1:0"',
+    '""',
+    '" x "',
+    "x:y",
+    "x::y",
+    "x:",
+    "-",
+    "=",
+    "+1",
+    "a b",
+]
+VALUES += [
+    "@x",
+    "x,y",
+    "x=y",
+    '"x',
+    'x"',
+    '"a" b',
+    '"a": b',
+    "- x",
+    ",x",
+    "~",
+    "",
+    " ",
+    "x ",
+    " x",
+    "x: y",
+    '"',
+    '"-"',
+    ".",
+    "/",
+    "--",
+    "0x1",
+]
+STARTS = ["a: ", "b: ", "c:", "- ", "- a: ", "- b:", "a:", "-", "-  ", "a:  ", '"a": ', "a.b: ", "- - "]
+
+
+def plain(value: object, column: int, chance: random.Random) -> list[str]:
+    """Return a value as lines of plain YAML, with indents and quotes as chance has it."""
+    if isinstance(value, str):
+        return [f'"{value}"' if not value or chance.random() < 0.3 or value.endswith(":") or " " in value else value]
+    lines = []
+    pairs = value.items() if isinstance(value, dict) else [(None, each) for each in value]
+    for key, each in pairs:
+        start = " " * column + ("- " if key is None else f"{key}:")
+        if isinstance(each, str):
+            lines.append(start + ("" if key is None else " ") + plain(each, 0, chance)[0])
+        elif key is None:
+            inner = plain(each, column + 2, chance)
+            lines += [start + inner[0].lstrip(" "), *inner[1:]]
+        else:
+            step = chance.choice([0, 2, 4]) if isinstance(each, list) else chance.choice([1, 2, 4])
+            lines += [start, *plain(each, column + step, chance)]
+    return lines
+
+
+KEYS = st.text(alphabet="abcXYZ019", min_size=1, max_size=8)
+WORDS = st.one_of(
+    st.sampled_from(["", "1:0", "/dev/nvidia0", "a b", "x:"]), st.text(alphabet="abz019/._=+,@", max_size=9).map("v".__add__)
+)
+DOCUMENTS = st.dictionaries(
+    KEYS,
+    st.recursive(
+        WORDS,
+        lambda deeper: st.one_of(
+            st.dictionaries(KEYS, deeper, min_size=1, max_size=4),
+            st.lists(st.one_of(WORDS, st.dictionaries(KEYS, deeper, min_size=1, max_size=3)), min_size=1, max_size=4),
+        ),
+        max_leaves=12,
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@st.composite
+def nearly_plain(draw: st.DrawFn) -> str:
+    """Draw plain YAML in which a few lines are lost, doubled, moved, put in, indented otherwise, or have another value or sign."""
+    chance = draw(st.randoms(use_true_random=False))
+    lines = plain(draw(DOCUMENTS), 0, chance)
+    for _ in range(draw(st.integers(1, 3))):
+        at = chance.randrange(len(lines))
+        line = lines[at]
+        damage = chance.choice(["lose", "double", "move", "put", "indent", "value", "sign"])
+        if damage == "lose" and len(lines) > 1:
+            del lines[at]
+        elif damage == "double":
+            lines.insert(chance.choice([at, len(lines)]), line)
+        elif damage == "move":
+            lines.insert(chance.randrange(len(lines)), lines.pop(at))
+        elif damage == "put":
+            indent = " " * chance.choice([0, 1, 2, 4, len(line) - len(line.lstrip(" "))])
+            lines.insert(at, indent + chance.choice(STARTS) + chance.choice(["", *VALUES]))
+        elif damage == "indent":
+            lines[at] = " " * chance.choice([0, 1, 2, 4, 6]) + line.lstrip(" ")
+        elif damage == "value":
+            lines[at] = line[: line.find(":") + 2] + chance.choice(VALUES)
+        elif line:
+            place = chance.randrange(len(line))
+            lines[at] = line[:place] + chance.choice(["", "ab", *'a: -"=,@/.\n']) + line[place + 1 :]
+    return chance.choice(["", "", "---\n", "\n"]) + "\n".join(lines) + chance.choice(["", "\n", "\n\n"])
+
+
+@given(nearly_plain())
+def test_lines_that_are_read_are_read_as_by_the_base_loader(text: str) -> None:
+    """Whatever the short way through YAML takes, the base loader reads alike; what that refuses it does not take."""
+    told = cdi._from_lines(text)
+    if told is not None:
+        assert told == base(text)
+
+
+@given(DOCUMENTS, st.randoms(use_true_random=False))
+def test_plain_yaml_is_read_by_lines(document: dict[str, object], chance: random.Random) -> None:
+    """A document written plainly, whatever its indents, is taken by the short way and comes out as it went in."""
+    text = "\n".join(plain(document, 0, chance)) + "\n"
+    assert cdi._from_lines(text) == document == base(text)

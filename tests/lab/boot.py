@@ -19,7 +19,9 @@ SECTOR = 512
 START = 2048  # the first sector of the only partition
 SIZE_MIB = 2500
 UUID = "6770756c-6162-4000-8000-000000000001"
-MODULES = "biosdisk part_msdos ext2 normal linux configfile search search_fs_uuid test echo minicmd ls loadenv gzio all_video terminal"
+MODULES = (
+    "biosdisk part_msdos ext2 normal linux configfile search search_fs_uuid test echo minicmd ls loadenv gzio all_video terminal"
+)
 BOOT_LIMIT = 400  # seconds; a quiet machine needs 60 for the first boot and 25 for the others
 
 OLD_TOOLKIT = """
@@ -141,7 +143,11 @@ def boot(disk: Path, qemu: Path) -> str:
     words += ["-L", f"{qemu}/usr/share/qemu", "-L", f"{qemu}/usr/share/seabios", "-display", "none", "-nic", "none", "-no-reboot"]
     words += ["-drive", f"file={disk},format=raw,if=virtio,cache=unsafe", "-serial", "stdio", "-monitor", "none"]
     child = subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "LD_LIBRARY_PATH": libraries}
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "LD_LIBRARY_PATH": libraries},
     )
     try:
         out, _ = child.communicate(timeout=BOOT_LIMIT)

@@ -298,7 +298,7 @@ def _meaning(line: _Line) -> Meaning:
     if line.verb:
         rest = line.text[line.rest :].strip(_SPACE)
         return line.verb, line.module, ((rest, None),) if rest else ()
-    return "", line.text, ()
+    return "", line.text.removesuffix("\r"), ()
 
 
 def _found(lines: tuple[_Line, ...], module: str, option: str) -> list[tuple[int, int]]:
@@ -371,9 +371,14 @@ def _without(content: str, line: _Line, which: int) -> str:
 
 def _without_line(content: str, line: _Line) -> str:
     """Take a line out; where it ends the file without a newline, the one before it ends so now."""
+    above = content[: line.start]
     if line.end < len(content):
-        return content[: line.start] + content[line.end + 1 :]
-    return content[: line.start].removesuffix("\n").removesuffix("\r")
+        return above + content[line.end + 1 :]
+    last = _lines(above)[-1:]
+    # A blank line would go with its newline; a blacklist line would begin to have an effect without its carriage return.
+    if last and (last[0].text in {"", "\r"} or (last[0].verb == "blacklist" and last[0].module.endswith("\r"))):
+        return above
+    return above.removesuffix("\n").removesuffix("\r")
 
 
 def _checked(content: str, meaning: list[Meaning]) -> bytes:

@@ -72,11 +72,11 @@ def remove(data: bytes, dotted: str) -> bytes:
     part = entry.part
     if entry.box is not None:
         edited = _cut(text, entry)
-    elif text[: part.end].endswith("\n"):
-        edited = text[: part.start] + text[part.end :]
     else:
-        # A file without a final newline stays without one.
-        edited = text[: part.start].removesuffix("\n").removesuffix("\r")
+        edited = text[: part.start] + text[part.end :]
+        if not text.endswith("\n") and edited.rpartition("\n")[0].rpartition("\n")[2].strip():
+            # A file without a final newline stays without one, but a blank line stays too.
+            edited = edited.removesuffix("\n").removesuffix("\r")
     # Tables that only this dotted key made go with it.
     tables = [tree]
     for name in path[:-1]:

@@ -90,4 +90,5 @@ RULE = Rule(
     check,
     breaks=("cdi",),
     needs=("gpu",),
+    signs=("conflicting device nvidia.com/gpu",),
 )

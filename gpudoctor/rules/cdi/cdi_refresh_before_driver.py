@@ -90,4 +90,12 @@ RULE = Rule(
     breaks=("cdi",),
     needs=("gpu", "module", "driver", "libraries"),
     follows=("cdi/config-mode-cdi-breaks-generate",),
+    signs=(
+        "failed to generate cdi spec*driver not loaded",
+        "failed to generate cdi spec*failed to initialize nvml",
+        "nvidia-cdi-refresh.service: (main process exited|failed with result)",
+        "nvmlerror_drivernotloaded",
+        "nvml error: driver not loaded",
+        "failed to initialize nvml: driver not loaded",
+    ),
 )

@@ -54,4 +54,17 @@ def check(facts: Facts) -> Iterator[Finding]:
         )
 
 
-RULE = Rule("cdi/cdi-spec-invalid", 55, "error", "a CDI spec is not valid", check, breaks=("cdi",), needs=("gpu",))
+RULE = Rule(
+    "cdi/cdi-spec-invalid",
+    55,
+    "error",
+    "a CDI spec is not valid",
+    check,
+    breaks=("cdi",),
+    needs=("gpu",),
+    signs=(
+        "failed to (parse|load|read) cdi spec",
+        "invalid cdi spec",
+        "/cdi/nvidia.yaml*(invalid|yaml:|failed to parse)",
+    ),
+)

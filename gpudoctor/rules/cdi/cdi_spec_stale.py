@@ -144,4 +144,12 @@ RULE = Rule(
     breaks=("cdi",),
     needs=("gpu", "module", "driver", "libraries"),
     follows=("cdi/config-mode-cdi-breaks-generate",),
+    signs=(
+        "error stat'ing file*nvidia*no such file or directory",
+        "failed to stat cdi host device",
+        "failed to fulfil mount request: open*nvidia*no such file or directory",
+        "error mounting*nvidia*.so.*no such file or directory",
+        "libnvidia-*not found + (podman|crun|cdi)",
+        "cdi spec*stale",
+    ),
 )

@@ -112,4 +112,9 @@ RULE = Rule(
     check,
     breaks=("cdi",),
     needs=("gpu", "driver"),
+    signs=(
+        "unresolvable cdi devices",
+        "unresolvable cdi devices + cdiversion: 0.7.0",
+        "~ (0.7.0|cdiversion|1.19.1)",
+    ),
 )

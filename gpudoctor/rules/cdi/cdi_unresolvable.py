@@ -180,4 +180,9 @@ RULE = Rule(
     breaks=("cdi",),
     needs=("gpu", "module", "driver", "libraries"),
     follows=("cdi/config-mode-cdi-breaks-generate", "cdi/cdi-refresh-before-driver"),
+    signs=(
+        "unresolvable cdi devices",
+        "setting up cdi devices: unresolvable",
+        "cdi device injection failed: unresolvable",
+    ),
 )

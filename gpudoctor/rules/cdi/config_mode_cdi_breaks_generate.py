@@ -66,4 +66,8 @@ RULE = Rule(
     check,
     breaks=("cdi",),
     needs=("gpu",),
+    signs=(
+        "invalid discovery mode: cdi",
+        "nvidia-cdi-refresh.service: (main process exited|failed with result)",
+    ),
 )

@@ -127,4 +127,9 @@ RULE = Rule(
     "the engine does not know CDI",
     check,
     needs=("gpu",),
+    signs=(
+        "stat nvidia.com/gpu=*: no such file or directory",
+        "nvidia.com/gpu=*is not an absolute path",
+        "adding custom device nvidia.com/gpu",
+    ),
 )

@@ -81,4 +81,5 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    signs=("invoking the nvidia container runtime hook directly",),
 )

@@ -82,5 +82,11 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 RULE = Rule(
-    "docker/daemon-json-flag-conflict", 89, "error", "an option is both a flag and in daemon.json", check, breaks=("daemon",)
+    "docker/daemon-json-flag-conflict",
+    89,
+    "error",
+    "an option is both a flag and in daemon.json",
+    check,
+    breaks=("daemon",),
+    signs=("specified*as a flag and in the configuration file + nvidia",),
 )

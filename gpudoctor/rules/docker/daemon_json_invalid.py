@@ -148,4 +148,21 @@ def _inner(value: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-RULE = Rule("docker/daemon-json-invalid", 24, "error", "daemon.json is not valid", check, breaks=("daemon",))
+RULE = Rule(
+    "docker/daemon-json-invalid",
+    24,
+    "error",
+    "daemon.json is not valid",
+    check,
+    breaks=("daemon",),
+    signs=(
+        "unable to configure the docker daemon with file*(invalid character|unexpected end of json|cannot unmarshal|unexpected eof)",
+        "invalid character*(looking for beginning|after object key|after top-level value|after array element) + daemon.json",
+        "daemon.json + (]|}) runtimes: {",
+        "daemon.json + job for docker.service failed",
+        "no runtime for nvidia is configured",
+        "unknown or invalid runtime name: nvidia",
+        "unknown runtime specified nvidia",
+        "~ runtimes: {",
+    ),
+)

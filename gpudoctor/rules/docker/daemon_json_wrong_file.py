@@ -115,4 +115,12 @@ RULE = Rule(
     breaks=("runtime",),
     needs=("gpu",),
     follows=("docker/docker-snap",),
+    signs=(
+        "no runtime for nvidia is configured",
+        "unknown or invalid runtime name: nvidia",
+        "unknown runtime specified nvidia",
+        "~ runtimes: {",
+        "~ --config-file",
+        "~ (.config/docker/daemon.json|/var/snap/docker/current/config|containermanager)",
+    ),
 )

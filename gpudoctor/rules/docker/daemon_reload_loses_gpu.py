@@ -97,4 +97,14 @@ RULE = Rule(
     "containers lose the GPU at systemctl daemon-reload",
     check,
     needs=("gpu", "driver", "daemon", "toolkit"),
+    signs=(
+        "(after|for)?(a while|some time|idle|extended period|a few hours|few hours|several hours|couple of days|few days|timeout)* + (docker|container) + gpu",
+        "(stops|stopped|loses|lost|losing)?(access to|using|accessing|seeing)?gpu + (docker|container)",
+        "nvmlerror_unknown",
+        "can't initialize nvml",
+        "failed to initialize nvml: unknown error",
+        "because nvml doesn't exist on this system",
+        "~ daemon-reload",
+        "~ (after a while|after some time|after a few hours|after few hours|after several hours|randomly|suddenly|lost access|loses access)",
+    ),
 )

@@ -81,4 +81,9 @@ RULE = Rule(
     breaks=("container",),
     follows=("host/no-nvidia-gpu",),
     fix=fix,
+    signs=(
+        "libnvidia-ml.so.1: cannot open shared object file",
+        "(removed|used to have|no longer have|sold|took out|replaced)?gpu + nvidia-container-cli",
+        "~ (default-runtime|removed the gpu|removed my gpu|no longer have|used to have)",
+    ),
 )

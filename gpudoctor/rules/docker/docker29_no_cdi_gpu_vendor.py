@@ -83,4 +83,8 @@ RULE = Rule(
     breaks=("container",),
     needs=("gpu", "driver", "daemon", "toolkit"),
     follows=("toolkit/toolkit-not-installed", "cdi/cdi-unresolvable"),
+    signs=(
+        "failed to discover gpu vendor from cdi",
+        "no known gpu vendor found",
+    ),
 )

@@ -67,4 +67,13 @@ RULE = Rule(
     check,
     breaks=("daemon", "toolkit", "runtime"),
     needs=("gpu",),
+    signs=(
+        "could not select device driver",
+        "libnvidia-ml.so.1: cannot open shared object file",
+        "no runtime for nvidia is configured",
+        "unknown or invalid runtime name: nvidia",
+        "unknown runtime specified nvidia",
+        "~ (desktop-linux|.docker/desktop)",
+        "~ docker desktop",
+    ),
 )

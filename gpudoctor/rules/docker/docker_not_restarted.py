@@ -160,4 +160,12 @@ RULE = Rule(
     check,
     breaks=("runtime",),
     needs=("gpu", "daemon"),
+    signs=(
+        "could not select device driver",
+        "no runtime for nvidia is configured",
+        "unknown or invalid runtime name: nvidia",
+        "unknown runtime specified nvidia",
+        "~ runtimes: {",
+        "~ restart* docker",
+    ),
 )

@@ -96,4 +96,13 @@ RULE = Rule(
     check,
     breaks=("toolkit", "runtime"),
     needs=("gpu", "daemon"),
+    signs=(
+        "could not select device driver",
+        "no runtime for nvidia is configured",
+        "unknown or invalid runtime name: nvidia",
+        "unknown runtime specified nvidia",
+        "libnvidia-ml.so.1: cannot open shared object file",
+        "~ (snap install docker|/snap/|snap docker|/var/snap)",
+        "~ snap",
+    ),
 )

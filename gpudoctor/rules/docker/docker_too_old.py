@@ -64,4 +64,5 @@ RULE = Rule(
     check,
     breaks=("daemon",),
     follows=("docker/docker-distro-package",),
+    signs=("unknown flag: --gpus",),
 )

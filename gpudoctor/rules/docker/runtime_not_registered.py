@@ -106,4 +106,9 @@ RULE = Rule(
     breaks=("runtime",),
     needs=("gpu", "toolkit"),
     follows=("docker/daemon-json-wrong-file",),
+    signs=(
+        "no runtime for nvidia is configured",
+        "unknown or invalid runtime name: nvidia",
+        "unknown runtime specified nvidia",
+    ),
 )

@@ -107,4 +107,8 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "daemon", "toolkit"),
+    signs=(
+        "device error: *: unknown device",
+        "~ (false|gpu-)",
+    ),
 )

@@ -130,4 +130,12 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("gpu",),
+    signs=(
+        "rminitadapter failed! (0x22",
+        "rminitadapter failed",
+        "this pci i/o region assigned to your nvidia device is invalid",
+        "bar<n> is 0m @ 0x0",
+        "no devices were found",
+        "~ (resizable bar|above 4g)",
+    ),
 )

@@ -132,7 +132,10 @@ def fix(facts: Facts, _: Wishes) -> Steps:
         return
     args: Args = boot.args if coming is None else coming
     names = [name for name in (_ARGUMENT, _FORCE) if cmdline.values(args, name)]
-    yield from steps.remove_kernel_arguments(facts, [(name, cmdline.values(args, name)[-1]) for name in names])
+    for step in steps.remove_kernel_arguments(facts, [(name, cmdline.values(args, name)[-1]) for name in names]):
+        # A kernel that was never given the argument need not boot for it.
+        if step != REBOOT or cmdline.unified_cgroup(boot.args) is False:
+            yield step
 
 
 RULE = Rule("host/cgroup-v1-argument-obsolete", 46, "hint", "the kernel arguments ask for cgroup v1", check, fix=fix)

@@ -99,4 +99,10 @@ RULE = Rule(
     check,
     breaks=("nodes",),
     needs=("gpu", "module", "driver"),
+    signs=(
+        "nvmlerror_nopermission",
+        "failed to initialize nvml: insufficient permissions",
+        "nvml error: insufficient permissions",
+        "~ (crw-rw----|group video|keep-groups|gentoo|video group)",
+    ),
 )

@@ -107,4 +107,9 @@ RULE = Rule(
     check,
     breaks=("nodes",),
     needs=("gpu", "module", "driver"),
+    signs=(
+        "nvml error: insufficient permissions",
+        "nvreg_devicefilemode",
+        "~ devicefilemode",
+    ),
 )

@@ -98,4 +98,13 @@ RULE = Rule(
     check,
     breaks=("module", "driver"),
     needs=("platform", "gpu"),
+    signs=(
+        "/var/cache/akmods/nvidia*failed.log",
+        "couldn't communicate with the nvidia driver",
+        "bad return status for module build on kernel + nvidia",
+        "/var/lib/dkms/nvidia*make.log",
+        "error! build of nvidia*failed",
+        "error: the kernel module failed to (build|compile) + nvidia",
+        "an error occurred while performing the step: building kernel modules",
+    ),
 )

@@ -64,4 +64,5 @@ RULE = Rule(
     check,
     breaks=("module", "driver"),
     needs=("platform", "gpu"),
+    signs=("could not locate dkms.conf file + nvidia",),
 )

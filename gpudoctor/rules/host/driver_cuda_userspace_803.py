@@ -80,4 +80,12 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("platform", "gpu", "module"),
+    signs=(
+        "cuda failure 803",
+        "unsupported display driver / cuda driver combination",
+        "error 803",
+        "cuda_error_system_driver_mismatch",
+        "cudaerrorsystemdrivermismatch",
+        "~ (outside of docker|outside docker|on the host|plain host|bare metal|without docker)",
+    ),
 )

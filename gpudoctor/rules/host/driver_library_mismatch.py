@@ -108,4 +108,13 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("platform", "gpu", "module"),
+    signs=(
+        "nvmlerror_librmversionmismatch",
+        "driver/library version mismatch",
+        "api mismatch: the client has the version",
+        "kernel version*does not match dso",
+        "nvml_error_lib_rm_version_mismatch",
+        "rm_version_mismatch",
+        "~ unattended-upgrade",
+    ),
 )

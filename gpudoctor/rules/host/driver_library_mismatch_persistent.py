@@ -119,4 +119,9 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("platform", "gpu", "module"),
+    signs=(
+        "driver/library version mismatch",
+        "~ (rebooting|after reboot|after a reboot|rebooted|reboot did not|reboot doesn't|reboot didn't|reboot does not)",
+        "~ fix-broken",
+    ),
 )

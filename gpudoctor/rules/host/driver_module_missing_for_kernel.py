@@ -176,4 +176,12 @@ RULE = Rule(
     breaks=("module", "driver"),
     needs=("platform", "gpu"),
     follows=("host/dkms-stale-entry",),
+    signs=(
+        "couldn't communicate with the nvidia driver",
+        "modprobe: fatal: module nvidia* not found in directory",
+        "could not load uvm kernel module",
+        "module nvidia* not found in directory /lib/modules",
+        "kernel headers for kernel*cannot be found + nvidia",
+        "~ (kernel update|kernel upgrade|new kernel|linux-headers|nvidia-dkms)",
+    ),
 )

@@ -68,4 +68,12 @@ RULE = Rule(
     check,
     breaks=("module", "driver", "libraries"),
     needs=("gpu",),
+    signs=(
+        "nvml shared library not found",
+        "libnvidia-ml.so.1: cannot open shared object file",
+        "found no nvidia driver on your system",
+        "nvidia-smi: command not found",
+        "nvidia-smi: not found",
+        "command nvidia-smi not found, but can be installed with",
+    ),
 )

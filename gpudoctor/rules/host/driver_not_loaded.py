@@ -154,4 +154,11 @@ RULE = Rule(
     breaks=("module", "driver"),
     needs=("platform", "gpu", "module"),
     follows=("host/gpu-not-supported-by-driver",),
+    signs=(
+        "nvmlerror_drivernotloaded",
+        "nvml error: driver not loaded",
+        "failed to initialize nvml: driver not loaded",
+        "couldn't communicate with the nvidia driver",
+        "stat failed: /dev/nvidiactl: no such file",
+    ),
 )

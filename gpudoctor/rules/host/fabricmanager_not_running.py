@@ -83,4 +83,15 @@ RULE = Rule(
     breaks=("fabric",),
     needs=("gpu", "module", "driver"),
     follows=("host/fabricmanager-version-mismatch",),
+    signs=(
+        "cuda failure 802",
+        "system not yet initialized",
+        "error 802",
+        "cudaerrorsystemnotready",
+        "cuda_error_system_not_ready",
+        "(cuda|initialization)*802 + fabric*manager",
+        "nvidia-fabricmanager* is not (installed|running|active)",
+        "fabric*(state|status): in progress",
+        "~ fabric*manager",
+    ),
 )

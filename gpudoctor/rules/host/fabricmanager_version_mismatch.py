@@ -86,4 +86,8 @@ RULE = Rule(
     breaks=("fabric",),
     needs=("gpu", "module", "driver"),
     follows=("host/driver-library-mismatch", "host/driver-library-mismatch-persistent"),
+    signs=(
+        "nvidia gpu driver interface version*don't match with driver version",
+        "fabric*manager*version*(mismatch|don't match|does not match)",
+    ),
 )

@@ -73,4 +73,15 @@ RULE = Rule(
     "a GPU is set aside for virtual machines",
     check,
     breaks=("gpu",),
+    signs=(
+        "could not insert nvidia*: no such device",
+        "error inserting nvidia*: no such device",
+        "exec: nvidia-smi: executable file not found in $path",
+        "no devices were found",
+        "nvidia probe routine was not called for",
+        "no nvidia graphics adapter probed",
+        "already bound to vfio-pci",
+        "vfio-pci + nvidia-smi",
+        "~ vfio",
+    ),
 )

@@ -102,4 +102,12 @@ RULE = Rule(
     check,
     breaks=("module", "driver"),
     needs=("gpu",),
+    signs=(
+        "could not insert nvidia*: no such device",
+        "error inserting nvidia*: no such device",
+        "supported through the nvidia*legacy driver",
+        "nvidia driver will ignore",
+        "no nvidia gpu found",
+        "legacy*please visit http://www.nvidia.com/object/unix.html",
+    ),
 )

@@ -85,4 +85,9 @@ RULE = Rule(
     check,
     breaks=("module", "driver"),
     needs=("gpu",),
+    signs=(
+        "installed in this system is not supported by the nvidia*driver release",
+        "no nvidia gpu found",
+        "supported nvidia gpu products",
+    ),
 )

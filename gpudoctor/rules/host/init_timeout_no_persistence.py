@@ -88,4 +88,8 @@ RULE = Rule(
     "nothing keeps the GPUs initialised",
     check,
     needs=("gpu", "module", "driver"),
+    signs=(
+        "driver rpc error: timed out",
+        "driver error: timed out",
+    ),
 )

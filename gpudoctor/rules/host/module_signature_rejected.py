@@ -100,4 +100,14 @@ RULE = Rule(
     check,
     breaks=("module", "driver"),
     needs=("platform", "gpu"),
+    signs=(
+        "couldn't communicate with the nvidia driver",
+        "key was rejected by service + nvidia",
+        "required key not available + nvidia",
+        "module with unavailable key is rejected + nvidia",
+        "pkcs#7 signature not signed with a trusted key + nvidia",
+        "unable to load the kernel module nvidia.ko",
+        "~ secure boot",
+        "~ (mokutil|sig_enforce)",
+    ),
 )

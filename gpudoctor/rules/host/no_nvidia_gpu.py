@@ -66,4 +66,11 @@ RULE = Rule(
     check,
     breaks=("gpu",),
     follows=("host/non-nvidia-cuda-compatible-gpu",),
+    signs=(
+        "could not select device driver",
+        "wsl environment detected but no adapters were found",
+        "no known gpu vendor found",
+        "~ (mesa intel|iris xe|uhd graphics|hd graphics|radeon|no nvidia|intel arc|amd gpu|apple m1|macbook)",
+        "~ (don't have*gpu|without a gpu|no gpu)",
+    ),
 )

@@ -67,4 +67,12 @@ RULE = Rule(
     check,
     breaks=("gpu",),
     needs=("platform",),
+    signs=(
+        "cuda failure 803",
+        "unsupported display driver / cuda driver combination",
+        "error 803",
+        "cuda_error_system_driver_mismatch",
+        "cudaerrorsystemdrivermismatch",
+        "~ (corex|iluvatar|moore threads|mthreads|metax|musa)",
+    ),
 )

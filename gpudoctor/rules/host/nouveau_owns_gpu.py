@@ -87,4 +87,14 @@ RULE = Rule(
     breaks=("module", "driver"),
     needs=("gpu",),
     follows=("host/driver-not-installed", "host/gpu-dropped-by-driver-branch", "host/capability-too-old"),
+    signs=(
+        "could not insert nvidia*: no such device",
+        "error inserting nvidia*: no such device",
+        "nvidia probe routine was not called for",
+        "no nvidia graphics adapter probed",
+        "nouveau, rivafb, nvidiafb or rivatv",
+        "the nouveau kernel driver is currently in use",
+        "unable to load the kernel module nvidia.ko",
+        "~ nouveau",
+    ),
 )

@@ -69,4 +69,14 @@ RULE = Rule(
     breaks=("module", "driver"),
     needs=("gpu",),
     follows=("host/driver-not-installed",),
+    signs=(
+        "could not insert nvidia*: no such device",
+        "error inserting nvidia*: no such device",
+        "already bound to novacore",
+        "nvidia probe routine was not called for",
+        "no nvidia graphics adapter probed",
+        "unable to load the kernel module nvidia.ko",
+        "nova_core + nvidia",
+        "~ no nvidia devices probed",
+    ),
 )

@@ -74,4 +74,8 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("gpu", "module"),
+    signs=(
+        "nvidia-smi (hangs|hang|hung|is stuck|gets stuck|is hanging|freezes|never returns)",
+        "task nvidia-smi*blocked for more than",
+    ),
 )

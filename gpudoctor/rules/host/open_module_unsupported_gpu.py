@@ -75,4 +75,10 @@ RULE = Rule(
     check,
     breaks=("module", "driver"),
     needs=("gpu",),
+    signs=(
+        "could not insert nvidia*: no such device",
+        "error inserting nvidia*: no such device",
+        "is not supported by open nvidia.ko",
+        "does not include the required gpu system processor",
+    ),
 )

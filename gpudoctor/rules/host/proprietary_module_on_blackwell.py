@@ -83,4 +83,10 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("gpu", "module"),
+    signs=(
+        "requires use of the nvidia open kernel modules",
+        "no devices were found",
+        "rminitadapter failed",
+        "~ (rtx 50|5070|5080|5090|blackwell|b200)",
+    ),
 )

@@ -84,4 +84,9 @@ RULE = Rule(
     "SELinux does not let nvidia-docker start docker",
     check,
     needs=("gpu", "daemon"),
+    signs=(
+        "avc*denied*comm=nvidia-docker",
+        "/bin/nvidia-docker: line*permission denied",
+        "xserver_exec_t + nvidia-docker",
+    ),
 )

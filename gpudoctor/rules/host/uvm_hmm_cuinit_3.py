@@ -72,4 +72,16 @@ RULE = Rule(
     check,
     breaks=("uvm",),
     needs=("gpu", "module", "driver"),
+    signs=(
+        "cuda_error_not_initialized",
+        "cuda driver library init failure: 3",
+        "cuinit*returned 3",
+        "uvm_disable_hmm",
+        "cuda driver initialization failed, you might not have a cuda gpu",
+        "(nvidia-open|open kernel module|open-source kernel module) + nvidia-smi + cuda*fail",
+        "rmmod nvidia_uvm",
+        "modprobe -r nvidia_uvm",
+        "reload*nvidia_uvm",
+        "cuinit*err=3",
+    ),
 )

@@ -60,4 +60,11 @@ RULE = Rule(
     check,
     breaks=("libraries",),
     needs=("gpu", "driver"),
+    signs=(
+        "cuda driver version is insufficient for cuda runtime version",
+        "cuda_error_insufficient_driver",
+        "cudaerrorinsufficientdriver",
+        "nvidia_vgpu_vfio + cuda",
+        "~ vgpu",
+    ),
 )

@@ -89,4 +89,10 @@ RULE = Rule(
     "the vGPU guest has no licence configured",
     check,
     needs=("gpu", "driver"),
+    signs=(
+        "license status: unlicensed",
+        "unlicensed (unrestricted",
+        "unlicensed (restricted",
+        "nvidia-gridd*(failed to acquire|valid license|license)*(fail|error|unable)*",
+    ),
 )

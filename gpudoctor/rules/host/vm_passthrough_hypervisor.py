@@ -83,4 +83,8 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("gpu", "module"),
+    signs=(
+        "unable to determine the device handle for gpu",
+        "~ (kvm|passthrough|pass-through|hypervisor|qemu|libvirt|proxmox|esxi)",
+    ),
 )

@@ -157,4 +157,11 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "libraries", "toolkit"),
+    signs=(
+        "load library failed: libcuda.so.1",
+        "stat failed: /dev/nvidiactl: no such file",
+        "nvidia-container-runtime/host-files-for-container.d",
+        "(jetson|l4t|jetpack|orin|tegra) + --gpus",
+        "~ (jetson|tegra|l4t|jetpack|orin|xavier)",
+    ),
 )

@@ -97,4 +97,5 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "toolkit"),
+    signs=("error adding seccomp filter rule for syscall clone3 + (nvidia|jetson|l4t|tegra)",),
 )

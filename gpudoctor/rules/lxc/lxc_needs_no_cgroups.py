@@ -77,4 +77,10 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    signs=(
+        "failed to add device rules",
+        "devices.allow: operation not permitted",
+        "~ (lxc|lxd|proxmox|pve|incus)",
+        "~ cgroup/devices/",
+    ),
 )

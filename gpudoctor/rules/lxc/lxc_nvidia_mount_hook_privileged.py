@@ -93,4 +93,5 @@ RULE = Rule(
     "error",
     "the NVIDIA mount hook in a privileged LXC guest",
     check,
+    signs=("/usr/share/lxc/hooks/nvidia",),
 )

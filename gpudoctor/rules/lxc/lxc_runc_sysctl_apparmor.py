@@ -122,4 +122,15 @@ def _cure(facts: Facts) -> Cure:
     )
 
 
-RULE = Rule("lxc/lxc-runc-sysctl-apparmor", 39, "error", _TITLE, check, breaks=("container",))
+RULE = Rule(
+    "lxc/lxc-runc-sysctl-apparmor",
+    39,
+    "error",
+    _TITLE,
+    check,
+    breaks=("container",),
+    signs=(
+        "ip_unprivileged_port_start file: reopen fd <n>: permission denied",
+        "open sysctl*reopen fd <n>: permission denied",
+    ),
+)

@@ -70,4 +70,9 @@ RULE = Rule(
     "nvidia-container-cli is missing on the host of an instance with nvidia.runtime",
     check,
     needs=("gpu", "driver"),
+    signs=(
+        "nvidia information: + cuda version: nvrm version:",
+        "nvidia.runtime + nvidia-container-cli",
+        "(incus|lxd) + nvidia-container-cli*not found",
+    ),
 )

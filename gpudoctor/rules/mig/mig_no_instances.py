@@ -86,4 +86,11 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver"),
+    signs=(
+        "no cuda gpus are available",
+        "no cuda-capable device is detected",
+        "cudaerrornodevice",
+        "no mig devices found",
+        "~ mig",
+    ),
 )

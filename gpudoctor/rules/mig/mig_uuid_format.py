@@ -74,4 +74,8 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver"),
+    signs=(
+        "device error: *: unknown device",
+        "device error: mig-gpu-*: unknown device",
+    ),
 )

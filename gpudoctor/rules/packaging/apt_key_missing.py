@@ -164,4 +164,16 @@ def _unarmoured(data: bytes) -> bytes:
     return found
 
 
-RULE = Rule("packaging/apt-key-missing", 44, "warning", "APT lacks the key of an NVIDIA repository", check)
+RULE = Rule(
+    "packaging/apt-key-missing",
+    44,
+    "warning",
+    "APT lacks the key of an NVIDIA repository",
+    check,
+    signs=(
+        "no_pubkey (ddcae044f796ecb0|a4b469963bf863cc|f60f4b3d7fa2af80)",
+        "(nvidia.github.io|developer.download.nvidia.com)*no_pubkey",
+        "the repository https://(nvidia.github.io|developer.download.nvidia.com)*is not signed",
+        "(nvidia.github.io|developer.download.nvidia.com)*signatures couldn't be verified",
+    ),
+)

@@ -83,4 +83,13 @@ def _aside(kept: Source, group: list[Source], sources: tuple[Source, ...]) -> tu
     return tuple(commands)
 
 
-RULE = Rule("packaging/apt-signed-by-conflict", 45, "warning", "APT's sources disagree on the key of one repository", check)
+RULE = Rule(
+    "packaging/apt-signed-by-conflict",
+    45,
+    "warning",
+    "APT's sources disagree on the key of one repository",
+    check,
+    signs=(
+        "conflicting values set for option signed-by regarding source https://(nvidia.github.io|developer.download.nvidia.com)*",
+    ),
+)

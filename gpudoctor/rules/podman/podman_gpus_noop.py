@@ -62,4 +62,17 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
-RULE = Rule("podman/podman-gpus-noop", 63, "warning", "podman ignores --gpus", check, needs=("gpu", "driver"))
+RULE = Rule(
+    "podman/podman-gpus-noop",
+    63,
+    "warning",
+    "podman ignores --gpus",
+    check,
+    needs=("gpu", "driver"),
+    signs=(
+        "executable file nvidia-smi not found in $path",
+        "emulate docker cli using podman + --gpus",
+        "podman run*--gpus",
+        "~ (podman|crun)",
+    ),
+)

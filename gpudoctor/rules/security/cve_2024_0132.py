@@ -41,4 +41,8 @@ RULE = Rule(
     "the toolkit lets an image escape to the host",
     check,
     follows=("security/cve-2025-23266",),
+    signs=(
+        "cve-2024-0132",
+        "cve-2024-0133",
+    ),
 )

@@ -52,4 +52,14 @@ def check(facts: Facts) -> Iterator[Finding]:
     yield found._replace(evidence=(*found.evidence, mitigation))
 
 
-RULE = Rule("security/cve-2025-23266", 57, "warning", "the toolkit lets an image run code as root on the host", check)
+RULE = Rule(
+    "security/cve-2025-23266",
+    57,
+    "warning",
+    "the toolkit lets an image run code as root on the host",
+    check,
+    signs=(
+        "cve-2025-(23266|23267)",
+        "nvidiascape",
+    ),
+)

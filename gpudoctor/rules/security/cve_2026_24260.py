@@ -45,4 +45,5 @@ RULE = Rule(
         "security/cve-2025-23359",
         "security/cve-2024-0134-0137",
     ),
+    signs=("cve-2026-24260",),
 )

@@ -90,4 +90,11 @@ def _tracker(facts: Facts) -> str:
     return _TRACKERS.get(facts.platform.os_id) or _TRACKERS.get(facts.platform.family, "the distribution's security tracker")
 
 
-RULE = Rule("security/runc-cve-2025", 72, "warning", "runc lets a container escape to the host", check)
+RULE = Rule(
+    "security/runc-cve-2025",
+    72,
+    "warning",
+    "runc lets a container escape to the host",
+    check,
+    signs=("cve-2025-(31133|52565|52881)",),
+)

@@ -99,6 +99,10 @@ def fix(facts: Facts, wishes: Wishes) -> Steps:
         raise Unseen("systemctl --version", "systemd's version is not known")
     if facts.toolkit.library_without_helper is not None:
         raise Refused("The library's own helper is missing, which a reinstallation brings back.")
+    if facts.toolkit.no_cgroups:
+        raise Refused(
+            "no-cgroups = true keeps the hook from the device cgroup of any version: upgrade the toolkit, then set it to false."
+        )
     if version >= _REMOVED:
         raise Refused(f"systemd {version} has no cgroup v1: the argument would do nothing.")
     arguments = ["systemd.unified_cgroup_hierarchy=0"]
@@ -122,4 +126,5 @@ RULE = Rule(
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
     fix=fix,
+    signs=("cgroup subsystem devices not found",),
 )

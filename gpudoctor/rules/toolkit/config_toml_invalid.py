@@ -84,4 +84,8 @@ RULE = Rule(
     check,
     breaks=("runtime",),
     needs=("toolkit",),
+    signs=(
+        "nvidia-container-runtime/config.toml + toml:",
+        "failed to (load|parse) config*toml + nvidia-container",
+    ),
 )

@@ -106,4 +106,10 @@ RULE = Rule(
     "an image's CUDA compatibility libraries are not used",
     check,
     needs=("gpu", "driver", "libraries", "toolkit"),
+    signs=(
+        "ptx was compiled with an unsupported toolchain",
+        "cuda_error_unsupported_ptx_version",
+        "cudaerrorunsupportedptxversion",
+        "~ 1.17.4",
+    ),
 )

@@ -77,4 +77,10 @@ RULE = Rule(
     "something loads itself into the toolkit's helper",
     check,
     needs=("gpu", "driver", "libraries", "toolkit"),
+    signs=(
+        "driver rpc error: failed to process request",
+        "driver error: failed to process request",
+        "~ icaclient",
+        "~ ld.so.preload",
+    ),
 )

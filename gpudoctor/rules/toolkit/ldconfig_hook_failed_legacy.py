@@ -71,4 +71,8 @@ RULE = Rule(
     "the hook's ldconfig may be stopped by its filter",
     check,
     needs=("gpu", "driver", "toolkit"),
+    signs=(
+        "ldcache error: process *ldconfig* failed with error code: 1",
+        "ldcache error: process *ldconfig* terminated with signal",
+    ),
 )

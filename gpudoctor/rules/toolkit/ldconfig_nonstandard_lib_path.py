@@ -97,4 +97,11 @@ RULE = Rule(
     check,
     breaks=("libraries",),
     needs=("gpu", "toolkit"),
+    signs=(
+        "failed to locate libcuda.so",
+        "pattern libcuda.so* not found",
+        "failed to get libraries for driver version",
+        "~ --library-search-path",
+        "~ /var/lib/nvidia/lib64",
+    ),
 )

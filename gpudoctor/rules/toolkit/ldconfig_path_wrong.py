@@ -99,4 +99,9 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    signs=(
+        "ldcache error: open failed: *ldconfig",
+        "ldconfig* failed with error code: 127",
+        "ldconfig.real: no such file or directory",
+    ),
 )

@@ -84,4 +84,15 @@ RULE = Rule(
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
     fix=fix,
+    signs=(
+        "nvmlerror_unknown",
+        "can't initialize nvml",
+        "failed to initialize nvml: unknown error",
+        "because nvml doesn't exist on this system",
+        "gpu access blocked by the operating system",
+        "~ no-cgroups = true",
+        "~ config.toml",
+        "~ docker run",
+        "~ 1.14.1",
+    ),
 )

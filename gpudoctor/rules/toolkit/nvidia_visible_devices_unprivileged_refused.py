@@ -87,4 +87,5 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    signs=("insufficient privileges to read device list from nvidia_visible_devices",),
 )

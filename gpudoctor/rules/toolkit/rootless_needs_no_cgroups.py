@@ -91,4 +91,14 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    signs=(
+        "bpf_prog_query(bpf_cgroup_device) failed",
+        "failed to add device rules",
+        "devices.allow: operation not permitted",
+        "devices.allow: permission denied",
+        "bpf_prog_query(bpf_cgroup_device)",
+        "~ rootless",
+        "~ /run/user/",
+        "~ .local/share/docker",
+    ),
 )

@@ -153,4 +153,14 @@ RULE = Rule(
     breaks=("runtime",),
     needs=("toolkit",),
     follows=("docker/default-runtime-nvidia-without-gpu",),
+    signs=(
+        "exec: nvidia-container-cli: executable file not found",
+        "/nvidia-container-runtime: no such file or directory",
+        "exec: nvidia-container-runtime: executable file not found",
+        "exec: nvidia-container-runtime-hook: executable file not found",
+        "/nvidia-container-runtime-hook: no such file or directory",
+        "/nvidia-container-toolkit: no such file or directory",
+        "exec: nvidia-container-toolkit: executable file not found",
+        "nvidia-container-runtime: executable file not found in $path",
+    ),
 )

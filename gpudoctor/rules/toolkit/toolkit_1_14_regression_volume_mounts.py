@@ -87,4 +87,8 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    signs=(
+        "device error: /var/run/nvidia-container-devices: unknown device",
+        "device error: *: unknown device",
+    ),
 )

@@ -97,4 +97,8 @@ RULE = Rule(
     "a container finds no libcuda since toolkit 1.18",
     check,
     needs=("gpu", "driver", "libraries", "toolkit", "runtime"),
+    signs=(
+        "nvidia-container-(toolkit|runtime)*1.18 + legacy",
+        "nvidia-container-(toolkit|runtime)*1.18 + (jit-cdi|just-in-time cdi)",
+    ),
 )

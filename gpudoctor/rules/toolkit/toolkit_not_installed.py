@@ -68,4 +68,8 @@ RULE = Rule(
     check,
     breaks=("toolkit", "runtime"),
     needs=("gpu",),
+    signs=(
+        "could not select device driver",
+        "~ unable to locate package nvidia-container-toolkit",
+    ),
 )

@@ -77,4 +77,10 @@ RULE = Rule(
     check,
     breaks=("driver", "libraries"),
     needs=("gpu",),
+    signs=(
+        "stat failed: /usr/lib/wsl*: no such file or directory",
+        "gpu access blocked by the operating system",
+        "~ (gpu-pv|hyper-v|dxgkrnl)",
+        "~ (/usr/lib/wsl/drivers|driver store)",
+    ),
 )

@@ -90,4 +90,5 @@ RULE = Rule(
     "no NVIDIA adapter of Windows reaches WSL",
     check,
     breaks=("gpu", "driver", "libraries"),
+    signs=("wsl environment detected but no adapters were found",),
 )

@@ -69,4 +69,8 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    signs=(
+        "gpu access blocked by the operating system",
+        "~ wsl",
+    ),
 )

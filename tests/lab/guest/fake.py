@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, "/lab")
-from machine import cover, make_nodes  # noqa: E402 - found by the line above
+from machine import cover, make_nodes
 
-from gpudoctor.host.hostfile import load  # noqa: E402
+from gpudoctor.host.hostfile import load
 
 book = load("/lab/fixtures/device-args/one-gpu.host")
 work = Path("/run/fake")

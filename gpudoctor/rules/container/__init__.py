@@ -1,0 +1,1 @@
+"""Containers: what they were started with."""

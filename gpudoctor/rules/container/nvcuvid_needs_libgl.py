@@ -1,0 +1,49 @@
+"""libnvcuvid.so.1 is there, but a library that it needs is not in the image.
+
+Older drivers' libnvcuvid is linked to libGL.so.1 or libX11. A slim image has neither, so that loading fails with the same words
+as if the file were missing: "Cannot load libnvcuvid.so.1".
+
+How it is told from its look-alikes: the file is in the container, and `ldd` of it names what is not found. Where the file is
+missing, it is `container/driver-capabilities-missing-video`.
+
+Cure: install libgl1 (and libx11-6) in the image, or ask for the graphics and display capabilities too.
+
+Sources: ld.so(8); nv-codec-headers (dynlink_loader.h).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpudoctor.model import NotApplicable, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpudoctor.facts import Facts
+    from gpudoctor.model import Finding
+
+
+def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
+    """Say what this rule is told from."""
+    raise NotApplicable(
+        "It shows in a container, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+    )
+
+
+RULE = Rule(
+    "container/nvcuvid-needs-libgl",
+    131,
+    "error",
+    "libnvcuvid.so.1 lacks a library of the image",
+    check,
+    breaks=("container",),
+    needs=("driver",),
+    needs_input="container",
+    signs=(
+        "cannot load libnvcuvid.so.1",
+        "failed loading nvcuvid",
+        "libnvcuvid.so.1 + (libgl.so.1|libx11.so.6)*not found",
+        "~ (libgl.so.1|libx11.so.6|libgl1)",
+    ),
+)

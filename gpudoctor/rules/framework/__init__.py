@@ -1,0 +1,1 @@
+"""PyTorch, TensorFlow, ONNX Runtime and their CUDA libraries."""

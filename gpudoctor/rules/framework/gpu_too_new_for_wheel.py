@@ -1,0 +1,51 @@
+"""The framework was built before this GPU existed and has no code for it.
+
+PyTorch warns "NVIDIA GeForce RTX 5090 with CUDA capability sm_120 is not compatible with the current PyTorch installation" and
+lists what it supports; then each kernel fails with "no kernel image is available for execution on the device". The host's CUDA
+does not matter.
+
+How it is told from its look-alikes: the GPU's sm number is above those listed. Below them it is
+`framework/gpu-too-old-for-wheel`.
+
+Cure: for Blackwell (RTX 50, B200) take torch 2.7 or newer from the cu128 index, or an image built with it.
+
+Sources: PyTorch (torch/cuda/__init__.py); CUDA runtime API, error 209.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpudoctor.model import NotApplicable, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpudoctor.facts import Facts
+    from gpudoctor.model import Finding
+
+
+def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
+    """Say what this rule is told from."""
+    raise NotApplicable(
+        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+    )
+
+
+RULE = Rule(
+    "framework/gpu-too-new-for-wheel",
+    26,
+    "error",
+    "the framework has no code for this new GPU",
+    check,
+    breaks=("container",),
+    needs=("driver",),
+    needs_input="image",
+    signs=(
+        "sm_(75|80|86|87|89|90|100|101|103|110|120|121)* is not compatible with the current pytorch installation",
+        "no kernel image is available for execution on the device",
+        "cuda_error_no_binary_for_gpu",
+        "cudaerrornokernelimagefordevice",
+        "~ (rtx 50|5070|5080|5090|5060|blackwell|sm_120|sm_100|b200)",
+    ),
+)

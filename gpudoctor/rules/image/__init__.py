@@ -1,0 +1,1 @@
+"""Images: what they bring and ask for."""
