@@ -114,7 +114,7 @@ def _mend(
     except NoAnswer as missed:
         return Outcome(finding, "untold", f"Cannot tell: {missed}."), draft, now
     except (Malformed, Unsafe) as refusal:
-        return Outcome(finding, "refused", f"The file is not edited: {refusal}."), draft, now
+        return Outcome(finding, "refused", f"{getattr(refusal, 'path', '') or 'The file'} is not edited: {refusal}."), draft, now
     except Exception as error:  # noqa: BLE001 - a broken fix is a result, not a dead program
         return Outcome(finding, "remains", f"The fix crashed, please report it: {type(error).__name__}: {error}."), draft, now
     if not steps:

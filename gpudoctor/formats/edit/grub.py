@@ -94,6 +94,8 @@ def _words(files: Sequence[tuple[str, bytes]], *, bash: bool) -> dict[str, tuple
         value = grub.effective(files, name, bash=bash)
         if not value.computable:
             raise Unsafe(f"{value.path}: {value.problem}, so that {name} cannot be computed", value.line)
+        if "\n" in (value.value or ""):
+            raise Unsafe(f"{value.path}: {name} has a line break in it, which breaks the kernel line in grub.cfg", value.line)
         found[name] = cmdline.parse(value.value or "")
     return found
 

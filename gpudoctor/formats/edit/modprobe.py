@@ -292,10 +292,10 @@ def _words(text: str, at: int) -> Iterator[_Word]:
 
 
 def _meaning(line: _Line) -> Meaning:
-    """Return what a line says."""
-    if line.verb == "options":
+    """Return what a line says; one of options that has none says nothing."""
+    if line.words:
         return line.verb, line.module, tuple((word.name, word.value) for word in line.words)
-    if line.verb:
+    if line.verb == "blacklist":
         rest = line.text[line.rest :].strip(_SPACE)
         return line.verb, line.module, ((rest, None),) if rest else ()
     return "", line.text.removesuffix("\r"), ()
