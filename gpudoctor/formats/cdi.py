@@ -15,7 +15,7 @@ from gpudoctor.values import NamedTuple
 
 _TWO_SPECS = "expected a single document in the stream"
 _PARTS = 3
-_PLAIN = frozenset('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-=:+,@" \n')
+_PLAIN = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-=:+,@" \n'
 """What plain YAML is written with."""
 # libyaml takes no key beyond 1024 signs, and too deep a nesting is for it to refuse.
 _LONGEST_LINE = 1000
@@ -205,7 +205,7 @@ def _from_lines(content: str) -> dict[str, object] | None:
     Whatever is read here the base loader reads alike. None is no fault: comments, flow style, tabs, escapes,
     values that go on on the next line, a key that comes twice and so on are just not read here.
     """
-    if not set(content) <= _PLAIN:
+    if content.encode().translate(None, _PLAIN):
         return None
     lines = content.rstrip("\n").split("\n")
     if lines[0] == "---":

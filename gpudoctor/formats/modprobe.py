@@ -21,21 +21,31 @@ class Directive(NamedTuple):
 
 
 def parse(text: str) -> tuple[Directive, ...]:
-    """Give the directives in order, with the number of their first line; other lines are skipped."""
+    """Give the directives in order, with the number of their first line; other lines are skipped.
+
+    As kmod reads them: words are parted by spaces and tabs alone, a line that ends in a backslash is joined to the next with nothing
+    between, and a carriage return is a part of its word, so that `blacklist nouveau` with one blacklists nothing.
+    """
     directives: list[Directive] = []
     pending, start = "", 0
     for number, line in enumerate(text.split("\n"), 1):
-        part = line.rstrip("\r")
         start = start or number
-        if part.endswith("\\"):
-            pending += f"{part[:-1]} "
+        if line.endswith("\\"):
+            pending += line[:-1]
             continue
-        words = (pending + part).split(None, 2)
-        if len(words) > 1 and words[0] in _VERBS:
-            rest = words[2].strip() if len(words) > 2 else ""
-            directives.append(Directive(words[0], words[1].replace("-", "_"), rest, start))
+        verb, rest = _cut(pending + line)
+        module, rest = _cut(rest)
+        if module and verb in _VERBS:
+            directives.append(Directive(verb, module.replace("-", "_"), rest.strip(" \t\r"), start))
         pending, start = "", 0
     return tuple(directives)
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """Split the first word off."""
+    text = text.lstrip(" \t")
+    end = next((at for at, sign in enumerate(text) if sign in " \t"), len(text))
+    return text[:end], text[end:]
 
 
 def options(directives: tuple[Directive, ...], module: str) -> tuple[tuple[str, str, int], ...]:

@@ -33,7 +33,7 @@ def test_directives_keep_their_lines() -> None:
         Directive(
             "options",
             "nvidia",
-            'NVreg_DeviceFileMode=0660      NVreg_RegistryDwords="PowerMizerEnable=0x1; PerfLevelSrc=0x2222"',
+            'NVreg_DeviceFileMode=0660     NVreg_RegistryDwords="PowerMizerEnable=0x1; PerfLevelSrc=0x2222"',
             4,
         ),
         Directive("install", "nvidia_uvm", "/sbin/modprobe --ignore-install nvidia-uvm; true", 6),
@@ -60,3 +60,10 @@ def test_options_of_a_module_are_given_in_order() -> None:
 def test_any_text_is_parsed(text: str) -> None:
     """No text raises."""
     modprobe.options(modprobe.parse(text), "a")
+
+
+def test_a_carriage_return_is_part_of_a_word() -> None:
+    """A file from Windows blacklists `nouveau` and a carriage return, which is no module, and its backslash joins nothing."""
+    (first, second, third) = modprobe.parse("blacklist nouveau\r\noptions nvidia a=1 \\\r\noptions nvidia b=2\n")
+    assert first.module == "nouveau\r"
+    assert (second.module, third.line) == ("nvidia", 3)

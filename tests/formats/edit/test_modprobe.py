@@ -244,7 +244,8 @@ def meant(data: bytes) -> list[tuple[str, str | None]]:
 
 def others(data: bytes) -> list[modprobe.Meaning]:
     """Return what all lines say that do not set options of module "m"."""
-    return [modprobe._meaning(line) for line in modprobe._lines(data.decode()) if (line.verb, line.module) != ("options", "m")]
+    meanings = [modprobe._meaning(line) for line in modprobe._lines(data.decode())]
+    return [each for each in meanings if each[:2] != ("options", "m")]
 
 
 @settings(max_examples=60, deadline=None)
