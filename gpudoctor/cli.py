@@ -232,6 +232,14 @@ def fix(
         str,
         typer.Option("--grub-style", metavar="STYLE", help="Kernel arguments go into a drop-in of our own or the main file."),
     ] = "drop-in",
+    compose: Annotated[
+        str | None,
+        typer.Option("--compose", metavar="FILE", help="Give services of a Compose file their GPU, as this host serves it."),
+    ] = None,
+    service: Annotated[list[str] | None, typer.Option("--service", metavar="NAME", help="With --compose: this service.")] = None,
+    style: Annotated[
+        str, typer.Option("--style", metavar="STYLE", help="With --compose: auto, devices, reservation, gpus or cdi.")
+    ] = "auto",
     as_json: AsJson = False,
     host: Annotated[
         str | None,
@@ -250,6 +258,12 @@ def fix(
     if apply and host is not None:
         _complain("--apply changes this machine or a mounted root (--root DIR), not a recorded host")
         raise typer.Exit(USAGE)
+    if compose is None and (service or style != "auto"):
+        _complain("--service and --style belong to --compose FILE")
+        raise typer.Exit(USAGE)
+    if compose is not None and (rules or root is not None or style not in command.COMPOSE_STYLES):
+        _complain(f"--compose FILE: without rules and --root; --style is one of {', '.join(command.COMPOSE_STYLES)}")
+        raise typer.Exit(USAGE)
     chosen = _rules(rules or None)
     wishes = Wishes(force=force, grub_main=grub_style == "main")
     # An area's name asks for all of its rules, not for each one of them.
@@ -262,6 +276,17 @@ def fix(
             raise typer.Exit(USAGE)
         return each
 
+    if compose is not None:
+        import shlex
+
+        again = shlex.join(
+            ["gpudoctor", "fix", "--compose", compose, *(word for name in service or () for word in ("--service", name))]
+            + (["--style", style] if style != "auto" else [])
+            + ["--apply"]
+        )
+        screen = command.Screen(_write, _complain, _rendered, _ask_first(yes=yes), as_json)
+        wanted = command.Composed(compose, tuple(service or ()), style, again)
+        raise typer.Exit(command.compose(reopen, wanted, screen, do_it=apply, source=host or "live"))
     if not apply:
         plan = command.planned(reopen(), asked)
         _write(command.shown(plan, asked, host or root or "live", as_json=as_json, render=_rendered))

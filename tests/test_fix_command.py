@@ -186,3 +186,50 @@ def test_without_root_nothing_is_changed_and_it_says_so(root):
     assert ran.returncode == 3, ran.stderr
     assert "sudo" in ran.stderr
     assert (root / "etc/docker/daemon.json").read_bytes() == DAEMON_JSON
+
+
+COMPOSE = b"services:\n  web:\n    image: example/model:1   # pinned\n"
+HOOK = str(FIXTURES / "hosts/ubuntu-22.04-a10g-hook.host")
+
+
+@pytest.mark.parametrize(
+    ("style", "words"),
+    [
+        ("auto", "capabilities: [gpu]"),
+        ("reservation", "count: all"),
+        ("gpus", "gpus: all"),
+        ("devices", '"/dev/nvidia-uvm:/dev/nvidia-uvm"'),
+    ],
+)
+def test_a_compose_file_is_given_the_gpu(tmp_path, style, words):
+    """Planned for a recorded host: the diff has what this host serves, and the file stays as it is."""
+    file = tmp_path / "compose.yml"
+    file.write_bytes(COMPOSE)
+    ran = run("fix", "--compose", str(file), "--style", style, "--host", HOOK)
+    assert ran.returncode == 1, ran.stderr
+    assert words in ran.stdout
+    assert file.read_bytes() == COMPOSE
+    jsonschema.validate(
+        json.loads(run("fix", "--compose", str(file), "--style", style, "--host", HOOK, "--json").stdout),
+        json.loads((FIXTURES.parent / "docs/schema/fix.schema.json").read_text()),
+    )
+
+
+def test_what_a_host_does_not_serve_is_not_written_into_a_compose_file(tmp_path):
+    """A CDI name without a CDI spec is refused with the command that makes one; several services want a name; a bad file a line."""
+    file = tmp_path / "compose.yml"
+    file.write_bytes(COMPOSE)
+    ran = run("fix", "--compose", str(file), "--style", "cdi", "--host", HOOK)
+    assert ran.returncode == 1
+    assert "nvidia-ctk cdi generate" in ran.stderr
+    file.write_bytes(COMPOSE + b"  db:\n    image: y\n")
+    ran = run("fix", "--compose", str(file), "--host", HOOK)
+    assert "--service" in ran.stderr
+    assert run("fix", "--compose", str(file), "--host", HOOK, "--service", "web").returncode == 1
+    file.write_bytes(b"services:\n\tweb:\n")
+    ran = run("fix", "--compose", str(file), "--host", HOOK)
+    assert ran.returncode == 2
+    assert "line 2" in ran.stderr
+    assert run("fix", "--compose", str(tmp_path / "none.yml"), "--host", HOOK).returncode == 2
+    assert run("fix", "--service", "web", "--host", HOOK).returncode == 2
+    assert run("fix", "--compose", str(file), "--style", "other").returncode == 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from gpudoctor.facts import Facts
     from gpudoctor.fix.apply import Done, Hands
     from gpudoctor.fix.journal import Entry
     from gpudoctor.host import Host
@@ -191,6 +192,123 @@ def _entry(name: str | None, using: Hands, screen: Screen) -> Entry | None:
         screen.complain(f"{name} is not in force: it is {'taken back already' if entry.state == 'done' else entry.state}")
         return None
     return entry
+
+
+class Composed(NamedTuple):
+    """A Compose file to be changed: its path as given, the services (all of its services where there is one), the style or ``auto``."""
+
+    path: str
+    services: tuple[str, ...]
+    style: str
+    again: str
+
+
+COMPOSE_STYLES = ("auto", "devices", "reservation", "gpus", "cdi")
+
+
+def compose_plan(facts: Facts, asked: Composed) -> tuple[Plan, tuple[str, ...]]:
+    """Return the plan that gives services of a Compose file their GPU, and what has to be said beside it.
+
+    Raises ValueError with one sentence where the file or a service is not there, or the GPU cannot be had in this style on this host;
+    OSError, Malformed and Unsafe where the file cannot be read or edited; NoAnswer where the host does not say enough.
+    """
+    import os
+
+    from gpudoctor.fix import plan
+    from gpudoctor.formats.edit import compose as editor
+
+    path = os.path.realpath(asked.path)
+    with open(path, "rb") as file:
+        before = file.read()
+    known = editor.services(before)
+    services = asked.services or known
+    if len(services) > 1 and not asked.services:
+        raise ValueError(f"{asked.path} has several services: say by --service which of them wants a GPU ({', '.join(known)})")
+    keys, remarks = _compose_keys(facts, asked.style)
+    after = before
+    for service in services:
+        after = editor.give(after, service, keys)
+    return plan.compose(path, before, after), remarks
+
+
+def _compose_keys(facts: Facts, style: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the keys of a service that give it this host's GPUs, and remarks; the first style that this host serves for ``auto``."""
+    import yaml
+
+    from gpudoctor import device_args
+
+    refusals = []
+    for each in ("reservation", "cdi", "devices") if style == "auto" else (style,):
+        try:
+            answer = device_args.answer(facts, device_args.request("all", "compute", "compose", each), "live")
+        except device_args.Refused as refused:
+            refusals.append(str(refused))
+            continue
+        if answer.missing:
+            refusals += [f"{missing.what} is missing: {missing.why}; run: {missing.command}" for missing in answer.missing]
+            continue
+        keys = yaml.safe_load(answer.text)
+        return keys, answer.remarks
+    raise ValueError(refusals[0])
+
+
+def compose(reopen: Callable[[], Host], asked: Composed, screen: Screen, *, do_it: bool, source: str) -> int:
+    """Plan, and with ``do_it`` make, the change of a Compose file; returns the exit code."""
+    from gpudoctor.facts import Facts
+    from gpudoctor.fix import session
+    from gpudoctor.fix.journal import Locked
+    from gpudoctor.fix.write import NotWritten
+    from gpudoctor.formats import Malformed
+    from gpudoctor.formats.edit import Unsafe
+    from gpudoctor.host import NoAnswer
+    from gpudoctor.report import plan as report
+
+    try:
+        plan, remarks = compose_plan(Facts(reopen()), asked)
+    except OSError as error:
+        screen.complain(f"{asked.path}: {(error.strerror or str(error)).lower()}")
+        return USAGE
+    except Malformed as malformed:
+        screen.complain(f"{asked.path} is not edited: {malformed}")
+        return USAGE
+    except Unsafe as unsafe:
+        screen.complain(f"{asked.path} is not edited: {unsafe}")
+        return STAYS
+    except ValueError as wrong:
+        screen.complain(str(wrong))
+        return STAYS
+    except NoAnswer as missed:
+        screen.complain(f"cannot tell: {missed}")
+        return NOT_ALLOWED
+    for remark in remarks:
+        screen.complain(remark)
+    if not do_it or not plan.changes:
+        screen.write(
+            report.as_json(source, plan, None) + "\n"
+            if screen.as_json
+            else screen.render(report.lines(plan, apply_with="" if do_it else asked.again))
+        )
+        return STAYS if plan.changes else DONE
+    if not screen.as_json:
+        screen.write(screen.render(report.lines(plan, apply_with="")))
+    if not _consent(screen, "Apply this?"):
+        return NOT_ALLOWED
+    using = session.hands(None)
+    try:
+        with session.locked(using) as interrupted:
+            _tell(interrupted, screen)
+            done = session.compose(using, plan)
+    except Locked as locked:
+        screen.complain(str(locked))
+        return NOT_ALLOWED
+    except NotWritten as refused:
+        screen.complain(f"nothing was changed: {refused}")
+        return NOT_ALLOWED if refused.needs_root else UNWRITTEN
+    if screen.as_json:
+        screen.write(report.as_json(source, plan, done) + "\n")
+    else:
+        screen.write(screen.render(report.result(done, mounted=False)))
+    return _failed(done) if done.problem else DONE
 
 
 def history(root: str | None, screen: Screen) -> int:

@@ -77,6 +77,11 @@ def still_wrong(host: Host, wanted: Plan, before: set[str], ran: tuple[Then, ...
     return ""
 
 
+def compose(using: Hands, wanted: Plan) -> Done:
+    """Carry out the plan of a Compose file, which no rule of the host is about."""
+    return apply.execute(using, wanted, (), allow_restart=False)
+
+
 def take_back(using: Hands, entry: Entry, *, allow_restart: bool) -> Done:
     """Undo an entry whose files are all still what it left; its commands' own undo runs after."""
     back = apply.backwards(entry)
