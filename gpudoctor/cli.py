@@ -396,6 +396,51 @@ def device_args(
     raise typer.Exit(WRONG if found.missing else FINE)
 
 
+@app.command()
+def smoke(
+    frameworks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FRAMEWORK", help="torch, onnxruntime, tensorflow, jax, cupy, or all; none tries CUDA alone."),
+    ] = None,
+    python: Annotated[
+        str,
+        typer.Option("--python", metavar="EXE", help="The Python that has them, such as a venv's; python3 of the PATH otherwise."),
+    ] = "",
+    image: Annotated[
+        str, typer.Option("--image", metavar="IMAGE", help="Climb the same ladder in a container of this image, beside the host.")
+    ] = "",
+    docker_arg: Annotated[
+        list[str] | None,
+        typer.Option("--docker-arg", metavar="ARG", help="With --image: one more word for docker run; may be given several times."),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option("--gpus", metavar="GPUS", help="Which GPUs, one by one, as device-args names them; all otherwise."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="DEVICE", help="cuda, or cpu to try the machinery.")] = "cuda",
+    timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Seconds that each phase may take.")] = 120.0,
+    daemon_reload: Annotated[
+        bool,
+        typer.Option("--daemon-reload", help="With --image: run systemctl daemon-reload and see whether a container keeps its GPU."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Prove that inference runs on the GPU: from the device nodes up to where each framework's tensors were."""
+    from gpudoctor.commands import smoke as command
+
+    try:
+        asked = command.asked(frameworks or [], gpus, device, timeout, python, image, docker_arg or [], daemon_reload=daemon_reload)
+        done = command.run(next(_hosts(None, None))[1], asked, _marks(), as_json=as_json)
+    except ValueError as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(USAGE) from None
+    except LookupError as missed:
+        _complain(f"cannot tell: {missed}")
+        raise typer.Exit(CANNOT_TELL) from None
+    _write(command.shown(done, _marks(), _rendered, as_json=as_json))
+    raise typer.Exit(done.code)
+
+
 def _rules(only: list[str] | None) -> tuple[Rule, ...]:
     from gpudoctor import engine
 

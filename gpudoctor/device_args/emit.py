@@ -21,6 +21,8 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _PLUGIN = (
     "The right way on Kubernetes is the NVIDIA device plugin (resources: limits: nvidia.com/gpu): it opens the device cgroup."
 )
+RESERVED = frozenset({"reservation", "gpus"})
+"""The styles of Compose that ask Docker for a GPU as `docker run --gpus` does, and name no node."""
 _NODES_ONLY = "the driver's libraries are not injected by device nodes"
 
 
@@ -38,6 +40,9 @@ def emit(selection: Selection, injection: Injection, wanted: Request, told: tupl
         return " ".join(map(_shell, words)) + "\n"
     if form == "make":
         return _make(words)
+    if not selection.chosen and form != "json" and wanted.style not in RESERVED:
+        # A list without an entry is refused or, as DevicePolicy=closed, does harm.
+        return ""
     if form == "compose":
         return _lines(_compose(selection, injection, wanted))
     if form == "cdi-spec":
@@ -66,6 +71,7 @@ def cdi_remarks(wanted: Request) -> tuple[str, ...]:
 def remarks(selection: Selection, injection: Injection, wanted: Request) -> tuple[str, ...]:
     """Return what has to be said beside a format."""
     form = wanted.format
+    alone = "" if selection.mounts else f"These are nodes only: {_NODES_ONLY}. "
     found = []
     if form == "compose" and wanted.style == "devices" and injection.by in {"hook", "cdi"}:
         found.append(
@@ -80,10 +86,10 @@ def remarks(selection: Selection, injection: Injection, wanted: Request) -> tupl
         found.append(
             f"This spec has nodes only: {_NODES_ONLY}. Where nvidia-ctk is to be had, `nvidia-ctk cdi generate` writes a full one."
         )
-    elif form == "podman" or wanted.style == "quadlet":
-        found.append(f"These are nodes only: {_NODES_ONLY}. With a CDI spec of nvidia-ctk, use --format cdi.")
+    elif (form == "podman" or wanted.style == "quadlet") and not selection.mounts:
+        found.append(f"{alone}With a CDI spec of nvidia-ctk, use --format cdi.")
     elif form == "nomad":
-        found.append(f"These are nodes only: {_NODES_ONLY}. The right way on Nomad is the device plugin nomad-device-nvidia.")
+        found.append(f"{alone}The right way on Nomad is the device plugin nomad-device-nvidia.")
     elif form == "kubernetes":
         found.append(_PLUGIN)
     closed = [node.path for node in selection.chosen if not node.mode & 0o006]
@@ -151,6 +157,11 @@ def _yaml(text: str) -> str:
     """Return text as a YAML scalar that every reader takes for text."""
     if text and text[0] == "/" and not set(text) - _PLAIN and not text.endswith(":"):
         return text
+    return _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """Return text in the quotes that YAML and Nomad's language share."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -212,6 +223,8 @@ def _cdi_spec(selection: Selection) -> Iterator[str]:
     if selection.everything:
         own["all"] = [node for node in selection.chosen if node not in shared] or shared
     shared = [node for node in shared if node not in own.get("all", ())]
+    # Where a GPU's node is missing, a device without any would make the whole spec refused.
+    own = {name: nodes for name, nodes in own.items() if nodes}
     version = "0.5.0" if any(name[0].isdigit() for name in own) else "0.3.0"
     yield f"# Written by gpudoctor {__version__}: device nodes only. The driver's libraries are not in it; `nvidia-ctk cdi generate` adds them."
     yield f'cdiVersion: "{version}"'
@@ -233,6 +246,8 @@ def _systemd(selection: Selection, wanted: Request) -> Iterator[str]:
     if wanted.style == "quadlet":
         yield "[Container]"
         yield from (f"AddDevice={node.path}" for node in selection.chosen)
+        yield from (f"Volume={mount}" for mount in selection.mounts)
+        yield from (f"Environment={value}" for value in selection.env)
         return
     yield "[Service]"
     yield "DevicePolicy=closed"
@@ -240,33 +255,51 @@ def _systemd(selection: Selection, wanted: Request) -> Iterator[str]:
 
 
 def _nomad(selection: Selection) -> Iterator[str]:
-    """Yield a part of the ``config`` of a task with Nomad's docker driver."""
+    """Yield a part of a task with Nomad's docker driver: its ``config``, and ``env`` where there is any."""
     yield "config {"
     yield "  devices = ["
     for node in selection.chosen:
         yield f'    {{ host_path = "{node.path}", container_path = "{node.path}", cgroup_permissions = "rw" }},'
     yield "  ]"
+    if selection.mounts:
+        yield f"  volumes = [{', '.join(map(_quoted, selection.mounts))}]"
     yield "}"
+    if selection.env:
+        yield "env {"
+        for value in selection.env:
+            name, _, told = value.partition("=")
+            yield f"  {name} = {_quoted(told)}"
+        yield "}"
 
 
 def _kubernetes(selection: Selection) -> Iterator[str]:
     """Yield parts of a Pod's spec."""
+    volumes = [(node.path, "CharDevice") for node in selection.chosen]
+    volumes += [(mount.partition(":")[0], "Directory") for mount in selection.mounts]
     yield f"# {_PLUGIN}"
     yield "# A hostPath volume shows the node and does not open the cgroup: without privileged, opening it is refused."
     yield "containers:"
     yield "  - name: gpu"
     yield "    securityContext:"
     yield "      privileged: true"
+    if selection.env:
+        yield "    env:"
+        for value in selection.env:
+            name, _, told = value.partition("=")
+            yield f"      - name: {name}"
+            yield f"        value: {_yaml(told)}"
     yield "    volumeMounts:"
-    for node in selection.chosen:
-        yield f"      - name: {_label(node.path)}"
-        yield f"        mountPath: {_yaml(node.path)}"
+    for path, kind in volumes:
+        yield f"      - name: {_label(path)}"
+        yield f"        mountPath: {_yaml(path)}"
+        if kind == "Directory":
+            yield "        readOnly: true"
     yield "volumes:"
-    for node in selection.chosen:
-        yield f"  - name: {_label(node.path)}"
+    for path, kind in volumes:
+        yield f"  - name: {_label(path)}"
         yield "    hostPath:"
-        yield f"      path: {_yaml(node.path)}"
-        yield "      type: CharDevice"
+        yield f"      path: {_yaml(path)}"
+        yield f"      type: {kind}"
 
 
 def _label(path: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from gpudoctor.device_args import Missing, Refused
+from gpudoctor.device_args.emit import RESERVED
 from gpudoctor.host import Host, NoAnswer, Unseen
 from gpudoctor.values import NamedTuple
 
@@ -33,8 +34,6 @@ class Injection(NamedTuple):
 
 
 NOTHING = Injection("none")
-_RESERVED = frozenset({"reservation", "gpus"})
-"""The styles of Compose that ask Docker for a GPU as `docker run --gpus` does."""
 
 
 def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
@@ -74,7 +73,7 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
         else:
             # In legacy mode the runtime itself calls the hook.
             by_runtime = toolkit.runtime_path in ({"cdi", "jit-cdi"} if toolkit.hook is None else {"cdi", "jit-cdi", "legacy"})
-        if by_runtime and wanted.style in _RESERVED:
+        if by_runtime and wanted.style in RESERVED:
             why = f"`{wanted.style}` asks Docker for a GPU, and here only its nvidia runtime gives one"
             command = "gpudoctor device-args --format compose  # names the runtime"
             missing = Missing("what serves `docker run --gpus`", why, command)
@@ -104,10 +103,11 @@ def _at_a_glance(facts: Facts) -> Literal["hook", "hook or cdi", "nothing", "uns
             return "unsure"
         if toolkit.hook is not None:
             return "hook" if toolkit.cdi_hook is None else "hook or cdi"
-        registered = docker.config.malformed is not None or docker.has_nvidia_runtime
+        perhaps = docker.config.malformed is not None or docker.has_nvidia_runtime
+        perhaps = perhaps or toolkit.cdi_hook is not None or toolkit.runtime is not None
     except NoAnswer:
         return "unsure"
-    return "unsure" if registered or toolkit.cdi_hook is not None or toolkit.runtime is not None else "nothing"
+    return "unsure" if perhaps else "nothing"
 
 
 class _Mute(Host):
@@ -145,7 +145,7 @@ def _nothing(facts: Facts, selection: Selection, wanted: Request) -> Injection:
         f"Nothing on this host serves `docker run --gpus` ({why}): the container gets device nodes, and the driver's libraries "
     )
     remark += "only by the mounts that are printed too." if selection.mounts else "are not injected; its image must bring them."
-    if wanted.style in _RESERVED:
+    if wanted.style in RESERVED:
         from gpudoctor.rules import advice
 
         command = " && ".join(advice.install_toolkit(facts))

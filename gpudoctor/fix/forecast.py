@@ -30,7 +30,7 @@ def forecast(facts: Facts, edited: Overlay, then: Sequence[Then]) -> Host:
     commands: dict[tuple[str, ...], Ran] = {}
     try:
         if any("docker" in step.argv and {"restart", "start", "reload"} & set(step.argv) for step in then):
-            commands.update(_restarted_info(facts))
+            commands.update(_restarted_info(facts, edited))
             files.update(_restarted_process(facts))
         if REBOOT in then:
             files.update(_booted(facts, Facts(edited)))
@@ -40,14 +40,19 @@ def forecast(facts: Facts, edited: Overlay, then: Sequence[Then]) -> Host:
     return Overlay(edited.host, files, edited.modes, commands)
 
 
-def _restarted_info(facts: Facts) -> dict[tuple[str, ...], Ran]:
+def _restarted_info(facts: Facts, edited: Overlay) -> dict[tuple[str, ...], Ran]:
     info = facts.docker.info
     if info is None:
         return {}
     import json
 
     rest = {key: value for key, value in info.items() if key not in _DECIDED}
-    return {INFO: Ran(0, json.dumps(rest).encode(), b"")}
+    bare = Ran(0, json.dumps(rest).encode(), b"")
+    docker = Facts(Overlay(edited.host, edited.files, edited.modes, {INFO: bare})).docker
+    if not docker.cdi_enabled:
+        return {INFO: bare}
+    # Where CDI is on, Docker says so by its folders, and nothing else does.
+    return {INFO: Ran(0, json.dumps({**rest, "CDISpecDirs": list(docker.cdi_dirs)}).encode(), b"")}
 
 
 def _restarted_process(facts: Facts) -> dict[str, bytes | None]:

@@ -13,7 +13,7 @@ from gpudoctor.host import KINDS, Absent, Denied, Miss, Ran, Slow, Unseen
 from gpudoctor.host.book import Book, Node
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import Any, BinaryIO
 
 _STARTS = (b"/", b"$ ", b"env ", b"unenv ", b"like ")
 _PATH_MISSES: dict[str, tuple[type[Miss] | None, type[Miss] | None]] = {
@@ -220,26 +220,23 @@ def _take(draft: _Draft, fresh: set[tuple[str, ...]], path: str, line: int, head
 
 
 def _node(words: list[str], body: bytes, path: str, line: int) -> Node:
-    node = Node()
+    told: dict[str, Any] = {}
     kind: str = "file"
     for at, word in enumerate(words):
         key, sign, value = word.partition("=")
         if at == 0 and word in KINDS and word != "file":
-            kind = word
-            node = node._replace(kind=KINDS[word])
+            kind = told["kind"] = KINDS[word]
         elif word in _PATH_MISSES:
-            miss, stat_miss = _PATH_MISSES[word]
-            node = node._replace(miss=miss, stat_miss=stat_miss)
+            told["miss"], told["stat_miss"] = _PATH_MISSES[word]
         elif at == 1 and kind == "link":
-            node = node._replace(target=word)
+            told["target"] = word
         elif at == 1 and kind in {"char", "block"}:
-            node = node._replace(rdev=_numbers(word, path, line))
+            told["rdev"] = _numbers(word, path, line)
         elif sign and key in {"mode", "uid", "gid", "mtime"}:
             try:
-                number = int(value, 8 if key == "mode" else 10)
+                told[key] = int(value, 8 if key == "mode" else 10)
             except ValueError:
                 raise BadHost(path, line, f"`{word}` is not a number") from None
-            node = _numbered(node, key, number)
         elif word == "base64" and kind == "file":
             import base64
 
@@ -251,19 +248,11 @@ def _node(words: list[str], body: bytes, path: str, line: int) -> Node:
             body = body.removesuffix(b"\n")
         else:
             raise BadHost(path, line, f"`{word}` is not a word of a marker")
-    if kind == "link" and node.target is None:
+    if kind == "link" and "target" not in told:
         raise BadHost(path, line, "a link without its target")
-    if kind in {"char", "block"} and node.rdev is None:
+    if kind in {"char", "block"} and "rdev" not in told:
         raise BadHost(path, line, f"a {kind} device without major:minor")
-    return node._replace(body=body) if kind == "file" and node.miss is None else node
-
-
-def _numbered(node: Node, key: str, number: int) -> Node:
-    if key == "mode":
-        return node._replace(mode=number)
-    if key == "uid":
-        return node._replace(uid=number)
-    return node._replace(gid=number) if key == "gid" else node._replace(mtime=number)
+    return Node(**told, body=body if kind == "file" and told.get("miss") is None else b"")
 
 
 def _numbers(word: str, path: str, line: int) -> tuple[int, int]:

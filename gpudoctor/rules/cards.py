@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import NoAnswer
-from gpudoctor.model import Evidence, NotApplicable, Where
+from gpudoctor.model import Evidence, NotApplicable, Refused, Where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.gpu import Function
-    from gpudoctor.model import Severity
+    from gpudoctor.model import Severity, Wishes
 
 
 _COLONS = 2  # as in 0000:01:00.0
@@ -44,6 +44,16 @@ def for_driver(facts: Facts) -> tuple[Function, ...]:
     if not found:
         raise NotApplicable("Every GPU of this host is set aside for virtual machines.")
     return found
+
+
+def refuse_to_take(facts: Facts, gpus: Sequence[Function], wishes: Wishes) -> None:
+    """Refuse to take GPUs from the kernel's own driver where NVIDIA's cannot take them, or where they are there for the screen."""
+    if not facts.driver.is_loaded and facts.driver.module_file is None:
+        raise Refused(
+            "There is no NVIDIA module for this kernel: the console would lose its graphics and gain nothing. Install it first."
+        )
+    if any(gpu.driver == "nvidia" for gpu in gpus) and not wishes.force:
+        raise Refused("NVIDIA's driver has other GPUs of this host; this one may be there for the screen.", forcible=True)
 
 
 def driver_branch(facts: Facts) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpudoctor.host import NoAnswer
 from gpudoctor.model import REBOOT, Edit, Refused, Then
 
 if TYPE_CHECKING:
@@ -52,7 +53,11 @@ def restart_unit(facts: Facts, unit: str, why: str, safety: Safety = "SAFE") -> 
     if not facts.platform.systemd:
         raise Refused(f"This host does not run systemd, by which {unit} is started.")
     # Undone, it is as it was before: at boot where it was enabled, and not running.
-    undo = ("systemctl", "stop", unit) if facts.services.enabled(unit) else ("systemctl", "disable", "--now", unit)
+    try:
+        enabled = facts.services.enabled(unit)
+    except NoAnswer:
+        enabled = False
+    undo = ("systemctl", "stop", unit) if enabled else ("systemctl", "disable", "--now", unit)
     return Then(("systemctl", "enable", "--now", unit), safety, why, undo)
 
 
@@ -108,7 +113,9 @@ def module_option(facts: Facts, module: str, option: str, value: str, fresh: str
     given = [name for name, _ in facts.boot.args if name.replace("-", "_") == f"{module}.{option}"]
     if given:
         told = cmdline.values(facts.boot.args, given[-1])[-1]
-        raise Refused(f"The kernel argument {given[-1]}={told} counts more than modprobe.d: change it in the boot loader's configuration.")
+        raise Refused(
+            f"The kernel argument {given[-1]}={told} counts more than modprobe.d: change it in the boot loader's configuration."
+        )
     held = facts.driver.option(module, option)
     if held is None:
         return own_file(fresh, why, editor.set_option(b"", module, option, value))
@@ -131,7 +138,9 @@ def without_directives(facts: Facts, directives: Iterable[Directive]) -> Iterato
     # From the end, so that the numbers of the lines above stay right.
     for each in sorted(directives, key=lambda directive: directive.line, reverse=True):
         if not each.path.startswith(_MODPROBE):
-            raise Refused(f"{each.path} is kept by a package: let its own program change it (as prime-select does), or remove the package.")
+            raise Refused(
+                f"{each.path} is kept by a package: let its own program change it (as prime-select does), or remove the package."
+            )
         data = files[each.path] if each.path in files else facts.host.read(each.path)
         if each.verb == "blacklist":
             files[each.path] = editor.remove_blacklist(data, each.module)
@@ -141,7 +150,9 @@ def without_directives(facts: Facts, directives: Iterable[Directive]) -> Iterato
         files[each.path] = b"\n".join(lines)
         before, after = (parser.parse(body.decode("utf-8", "replace")) for body in (data, files[each.path]))
         if [line[:3] for line in before if line.line != each.line] != [line[:3] for line in after]:
-            raise Unsafe("this line goes on in the next one, so it cannot be taken out alone; please edit the file by hand", each.line)
+            raise Unsafe(
+                "this line goes on in the next one, so it cannot be taken out alone; please edit the file by hand", each.line
+            )
     for path, data in files.items():
         yield Edit(path, data)
 
@@ -152,14 +163,18 @@ def make_uvm(facts: Facts) -> tuple[str, ...]:
         return (_NVIDIA_MODPROBE, "-u", "-c=0", "-m")
     ctk = facts.toolkit.ctk
     if ctk is None:
-        raise Refused("Neither nvidia-modprobe nor nvidia-ctk, which make the device nodes, is installed: install nvidia-modprobe first.")
+        raise Refused(
+            "Neither nvidia-modprobe nor nvidia-ctk, which make the device nodes, is installed: install nvidia-modprobe first."
+        )
     return (ctk, "system", "create-device-nodes", "--control-devices", "--load-kernel-modules")
 
 
 def rebuild_initramfs(facts: Facts) -> Then:
     """Return the command that writes the initramfs anew, so that a modprobe.d file holds at early boot too."""
     if facts.boot.loader == "rpm-ostree":
-        raise Refused("rpm-ostree makes this system's initramfs: give the kernel the same by rpm-ostree kargs (rd.driver.blacklist=…).")
+        raise Refused(
+            "rpm-ostree makes this system's initramfs: give the kernel the same by rpm-ostree kargs (rd.driver.blacklist=…)."
+        )
     argvs = {
         "debian": ("update-initramfs", "-u"),
         "arch": ("mkinitcpio", "-P"),

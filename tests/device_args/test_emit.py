@@ -211,15 +211,44 @@ def test_cdi_names_are_printed_where_engine_and_spec_take_them():
 
 
 def checked(text: str) -> cdi.Spec:
-    """Return a CDI spec that the CDI library's own checks do not refuse."""
+    """Return a CDI spec that the CDI library's own checks do not refuse, and that is strictly of the form which SPEC.md describes."""
     spec = cdi.parse(text.encode(), "spec.yaml")
     assert cdi.refusal(spec) is None
     document = yaml.safe_load(text)
-    assert set(document) <= {"cdiVersion", "kind", "devices", "containerEdits"}
-    for edits in (document.get("containerEdits", {}), *(each["containerEdits"] for each in document["devices"])):
-        assert set(edits) <= {"deviceNodes"}
-        assert all(set(node) == {"path"} for node in edits.get("deviceNodes", ()))
+    assert {"cdiVersion", "kind", "devices"} <= set(document) <= {"cdiVersion", "kind", "devices", "containerEdits"}
+    assert all(set(device) == {"name", "containerEdits"} for device in document["devices"])
+    for edits in (*filter(None, [document.get("containerEdits")]), *(each["containerEdits"] for each in document["devices"])):
+        assert set(edits) == {"deviceNodes"}
+        assert edits["deviceNodes"]
+        for node in edits["deviceNodes"]:
+            assert set(node) == {"path"}
+            assert node["path"].startswith("/dev/")
+    names = [device["name"] for device in document["devices"]]
+    # What the library itself works out as the least (MinimumRequiredVersion): hostPath, annotations and so on are not used.
+    assert document["cdiVersion"] == ("0.5.0" if any(name[0].isdigit() for name in names) else "0.3.0")
     return spec
+
+
+@pytest.mark.parametrize("path", sorted(HOSTS.glob("*.host")), ids=lambda path: path.stem)
+def test_every_cdi_spec_is_of_the_form(path: Path):
+    """On every fixture host, complete or not, the spec is one that engines take, or there is none at all."""
+    for purposes in ("compute", "compute,graphics,video,display"):
+        try:
+            found = answer(path.stem, "cdi-spec", purposes=purposes)
+        except (Refused, NoAnswer):
+            continue
+        assert found.text or found.missing
+        if found.text:
+            checked(found.text)
+
+
+def test_without_any_node_nothing_is_written():
+    """With --allow-missing on a host that has none of the nodes, a list without an entry is not printed: engines refuse it."""
+    for form in ("compose", "cdi-spec", "systemd", "nomad", "kubernetes"):
+        found = answer("no-driver", form)
+        assert (found.text, bool(found.missing)) == ("", True)
+    # A GPU without its node is not offered by the spec.
+    assert [device.name for device in checked(answer("one-gpu-no-nodes", "cdi-spec").text).devices] == ["all"]
 
 
 def test_cdi_spec_has_the_nodes_and_says_that_it_has_no_more():
@@ -255,7 +284,7 @@ def test_cdi_version_is_the_lowest_that_has_what_is_used():
     assert checked(answer("wsl2", "cdi-spec").text).version == "0.3.0"
 
 
-def test_systemd_quadlet_podman_nomad_and_kubernetes():
+def test_systemd_quadlet_podman_and_nomad():
     """Every chosen node stands in each of these once, in the same order."""
     paths = ["/dev/nvidia3", "/dev/nvidia1", *CUDA]
     service = answer("eight-gpus-shuffled-minors", "systemd", "0,2").text.split("\n")
@@ -265,11 +294,45 @@ def test_systemd_quadlet_podman_nomad_and_kubernetes():
     assert answer("eight-gpus-shuffled-minors", "podman", "0,2").text.split() == TWO
     nomad = answer("eight-gpus-shuffled-minors", "nomad", "0,2").text
     assert [line.split('"')[1] for line in nomad.split("\n") if "host_path" in line] == paths
-    pod = yaml.safe_load(answer("eight-gpus-shuffled-minors", "kubernetes", "0,2").text)
-    assert [each["hostPath"] for each in pod["volumes"]] == [{"path": path, "type": "CharDevice"} for path in paths]
-    mounted = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+
+
+# What of a Pod's spec the fragment uses (Kubernetes API v1: PodSpec, Container, VolumeMount, Volume, HostPathVolumeSource).
+CONTAINER = {"name": str, "securityContext": dict, "env": list, "volumeMounts": list}
+MOUNT = {"name": str, "mountPath": str, "readOnly": bool}
+HOST_PATH = {"path": str, "type": str}
+
+
+def keeps(value: dict[str, object], fields: dict[str, type], *optional: str) -> None:
+    """Assert that an object has all fields but the optional ones, each of its type, and no other."""
+    assert set(fields) - set(optional) <= set(value) <= set(fields)
+    for name, told in value.items():
+        assert isinstance(told, fields[name])
+
+
+@pytest.mark.parametrize("host", ["eight-gpus-shuffled-minors", "mig-7-instances", "imex-channels", "jetson", "wsl2-no-toolkit"])
+def test_kubernetes_fragment_is_of_a_pod(host: str):
+    """The fragment keeps to a Pod's fields: each volume is a hostPath with a name of its own that is a DNS label, mounted once."""
+    text = answer(host, "kubernetes").text
+    assert "device plugin" in text
+    pod = yaml.safe_load(text)
+    assert set(pod) == {"containers", "volumes"}
+    (container,) = pod["containers"]
+    keeps(container, CONTAINER, "env")
+    assert container["securityContext"] == {"privileged": True}
+    for each in container["volumeMounts"]:
+        keeps(each, MOUNT, "readOnly")
+    for each in pod["volumes"]:
+        assert set(each) == {"name", "hostPath"}
+        keeps(each["hostPath"], HOST_PATH)
+        assert each["hostPath"]["type"] in {"CharDevice", "Directory"}
+        assert len(each["name"]) <= 63
+        assert each["name"].replace("-", "").isalnum()
+        assert each["name"] == each["name"].lower().strip("-")
+    mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
     assert mounted == {each["name"]: each["hostPath"]["path"] for each in pod["volumes"]}
-    assert "device plugin" in answer("eight-gpus-shuffled-minors", "kubernetes", "0,2").text
+    assert len(mounted) == len(container["volumeMounts"]) == len(pod["volumes"])
+    devices = [each["hostPath"]["path"] for each in pod["volumes"] if each["hostPath"]["type"] == "CharDevice"]
+    assert devices == [word for word in answer(host, "podman").text.split() if word.startswith("/dev/")]
 
 
 def test_what_stands_in_for_the_libraries():
@@ -288,6 +351,13 @@ def test_what_stands_in_for_the_libraries():
         "volumes": ["/usr/lib/wsl:/usr/lib/wsl:ro"],
         "environment": ["LD_LIBRARY_PATH=/usr/lib/wsl/lib"],
     }
+    assert answer("wsl2-no-toolkit", "podman").text == answer("wsl2-no-toolkit").text
+    assert answer("wsl2-no-toolkit", "systemd", style="quadlet").text == (
+        "[Container]\nAddDevice=/dev/dxg\nVolume=/usr/lib/wsl:/usr/lib/wsl:ro\nEnvironment=LD_LIBRARY_PATH=/usr/lib/wsl/lib\n"
+    )
+    (container,) = yaml.safe_load(answer("wsl2-no-toolkit", "kubernetes").text)["containers"]
+    assert container["env"] == [{"name": "LD_LIBRARY_PATH", "value": "/usr/lib/wsl/lib"}]
+    assert container["volumeMounts"][1] == {"name": "usr-lib-wsl", "mountPath": "/usr/lib/wsl", "readOnly": True}
     nothing = answer("no-toolkit")
     assert nothing.text.startswith("--device /dev/nvidia0 ")
     assert "the driver's libraries are not injected" in nothing.remarks[0]

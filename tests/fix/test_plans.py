@@ -56,7 +56,9 @@ def test_patch_takes_the_diff(rule, path, tmp_path):
     """The diff that is shown, given to patch(1), makes exactly the bytes that would be written."""
     for number, change in enumerate(fixes.plan_for(path, rule).changes):
         diff = unified(change.target, change.before, change.after)
-        file = tmp_path / str(number)
+        # patch removes a folder that it has emptied.
+        file = tmp_path / str(number) / "file"
+        file.parent.mkdir(parents=True)
         if change.before is not None:
             file.write_bytes(change.before)
         subprocess.run(["patch", "-s", "--binary", str(file)], input=diff, check=True, timeout=20)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.device_args.hosts import ROOT
 from tests.lab.world import DOCKER_RUN, PROBE, judged, live, needs
 
 if TYPE_CHECKING:
@@ -142,9 +144,21 @@ def test_compose_runs_with_the_devices(tmp_path: Path):
     judged(found)
 
 
-def test_start_up_on_a_live_host(tmp_path: Path):
-    """Beside a running dockerd the whole command, the docker client's part of it included, is printed as a ratio to a bare Python."""
+@pytest.mark.parametrize(
+    ("hook", "arguments", "most"),
+    [
+        (True, ("--format", "make-args"), 8.5),
+        (True, ("--with", "compute,graphics"), 8.5),
+        (False, ("--format", "make-args"), 8.5),
+        (True, ("--format", "cdi"), 14),
+    ],
+    ids=["hook", "hook-with-graphics", "no-toolkit", "cdi"],
+)
+def test_start_up_on_a_live_host(tmp_path: Path, hook: bool, arguments: tuple[str, ...], most: float):
+    """Beside a running dockerd the whole command's cost is printed as a ratio to a bare Python: a call of the docker client shows."""
     needs("dockerd", "unshare", "busybox")
-    found = live(tmp_path, "one-gpu", "true", hook=True, cpu=True)
-    print(f"live, beside a running dockerd: {found['ratio']:.1f} times a bare Python start")
-    assert found["ratio"] < 12
+    compileall.compile_dir(str(ROOT / "gpudoctor"), quiet=2)
+    found = live(tmp_path, "one-gpu", "true", hook=hook, cpu=arguments)
+    print(f"live, beside a running dockerd: device-args {' '.join(arguments)} is {found['ratio']:.1f} times a bare Python start")
+    # The budget is 7.5, which scripts/bench holds; seven runs on a busy machine do not tell it so exactly.
+    assert found["ratio"] < most

@@ -1,4 +1,4 @@
-"""Formats that need no daemon, read by the programs they are for: both Composes, systemd, a parser of Nomad's language."""
+"""Formats that need no daemon, read by the programs they are for: both Composes, systemd, podman's quadlet, a parser of Nomad's language."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
+from referencing import Registry
+from referencing.jsonschema import DRAFT7
 
-from tests.device_args.hosts import answer
-from tests.lab.world import needs_only
+from gpudoctor.device_args import Refused
+from gpudoctor.host import NoAnswer
+from tests.device_args.hosts import HOSTS, answer
+from tests.lab.world import CDI_SCHEMA, QUADLET, needs_only
 
 OLD = "/usr/bin/docker-compose"
 NEW = str(Path(sys.prefix) / "bin" / "docker-compose")
@@ -114,3 +119,70 @@ def test_nomad_fragment_is_hcl():
     (config_,) = hcl2.loads(answer("eight-gpus-shuffled-minors", "nomad", "0,2").text)["config"]
     assert [each["host_path"].strip('"') for each in config_["devices"]] == TWO
     assert [each["container_path"].strip('"') for each in config_["devices"]] == TWO
+
+
+def test_nomad_fragment_of_wsl_has_the_libraries_too():
+    """What stands in for the toolkit on WSL2 is a volume of the task's config and a block of its environment."""
+    needs_only()
+    hcl2 = pytest.importorskip("hcl2", reason="python-hcl2 is not installed")
+    told = hcl2.loads(answer("wsl2-no-toolkit", "nomad").text)
+    assert [each.strip('"') for each in told["config"][0]["volumes"]] == ["/usr/lib/wsl:/usr/lib/wsl:ro"]
+    assert told["env"][0]["LD_LIBRARY_PATH"].strip('"') == "/usr/lib/wsl/lib"
+
+
+def quadlet(folder: Path, fragment: str) -> subprocess.CompletedProcess[str]:
+    """Let podman's generator print the service that it makes of a unit with the fragment and an image."""
+    (folder / "gpu.container").write_text(f"{fragment}Image=localhost/probe\n")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "QUADLET_UNIT_DIRS": str(folder)}
+    return subprocess.run(
+        [str(QUADLET), "--dryrun"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_quadlet_makes_a_service_of_the_lines(tmp_path: Path):
+    """Podman's own generator turns AddDevice= into --device of podman run, in the same order, and refuses a key it does not know."""
+    needs_only()
+    if not QUADLET.exists():
+        pytest.skip("no podman with quadlet here (scripts/lab fetches Debian 13's where it can)")
+    text = answer("eight-gpus-shuffled-minors", "systemd", "0,2", style="quadlet").text
+    ran = quadlet(tmp_path, text)
+    assert ran.returncode == 0, ran.stderr
+    start = next(line for line in ran.stdout.split("\n") if line.startswith("ExecStart="))
+    words = start.split()
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--device"] == TWO
+    wsl = quadlet(tmp_path, answer("wsl2-no-toolkit", "systemd", style="quadlet").text)
+    assert wsl.returncode == 0, wsl.stderr
+    for word in ("--device /dev/dxg", "-v /usr/lib/wsl:/usr/lib/wsl:ro", "--env LD_LIBRARY_PATH=/usr/lib/wsl/lib"):
+        assert word in wsl.stdout
+    assert quadlet(tmp_path, text.replace("AddDevice", "AddDevices")).returncode != 0
+
+
+def test_cdi_spec_keeps_to_the_schema_of_the_cdi_project():
+    """On every fixture host the printed spec is valid by container-device-interface's own JSON schema, which refuses a damaged one."""
+    needs_only()
+    if not CDI_SCHEMA.exists():
+        pytest.skip("no schema of the CDI project here (scripts/lab fetches Debian 13's package of it where it can)")
+    definitions = DRAFT7.create_resource(json.loads((CDI_SCHEMA / "defs.json").read_text()))
+    registry = Registry().with_resource("defs.json", definitions)
+    schema = json.loads((CDI_SCHEMA / "schema.json").read_text())
+    reader = jsonschema.Draft7Validator(schema, registry=registry)
+    specs = []
+    for path in sorted(HOSTS.glob("*.host")):
+        for purposes in ("compute", "compute,graphics,video,display"):
+            try:
+                specs.append(yaml.safe_load(answer(path.stem, "cdi-spec", purposes=purposes).text))
+            except (Refused, NoAnswer):
+                continue
+    given = [spec for spec in specs if spec is not None]
+    assert len(given) > 40
+    for spec in given:
+        reader.validate(spec)
+    for damaged in ({"path": 5}, {"hostPath": "/dev/nvidia0"}, {"path": "/dev/nvidia0", "major": "195"}):
+        given[0]["devices"][0]["containerEdits"]["deviceNodes"] = [damaged]
+        assert not reader.is_valid(given[0])

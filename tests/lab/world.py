@@ -22,6 +22,8 @@ from tests.device_args.hosts import HOSTS, ROOT
 CACHE = ROOT / ".cache" / "lab"
 """Where scripts/lab puts what it fetches."""
 NEWER_DOCKER = CACHE / "docker" / "usr"
+QUADLET = CACHE / "podman" / "usr" / "libexec" / "podman" / "quadlet"
+CDI_SCHEMA = CACHE / "cdi" / "usr" / "share" / "gocode" / "src" / "tags.cncf.io" / "container-device-interface" / "schema"
 PROBE = 'sh -c "$PROBE"'
 DOCKER_RUN = "docker run --rm --network none --env WANTED --env UNWANTED"
 

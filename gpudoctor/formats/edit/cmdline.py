@@ -61,44 +61,46 @@ def spans(line: str) -> list[tuple[int, int]]:
 
 def meant(word: str, name: str, value: str | None) -> bool:
     """Tell whether a word of a line is the argument asked for; ``value`` is None where any value is meant."""
-    return all(
-        cmdline.values((each,), name) != () and value in {None, each[1]} for each in cmdline.parse(word)
-    )
+    (argument,) = cmdline.parse(word)
+    return _is(argument, name, value)
 
 
-def extended(line: str, argument: str) -> str:
-    """Return a line with one more argument, parted from the last one as that is from the one before it; trailing space stays behind it."""
+def extended(line: str, argument: str, number: int = 1) -> str:
+    """Return a line with one more argument, parted from the last one as that is from the one before it; space at its end stays there.
+
+    The same line where the argument is there and nothing behind it says otherwise. ``number`` is that of the line, for what is refused.
+    """
     wanted = plain(argument)
-    refuse_odd(line)
+    refuse_odd(line, number)
     before = cmdline.parse(line)
     told = cmdline.values(before, wanted[0])
     if ("--", None) in before:
-        raise Unsafe("what stands behind `--` is not for the kernel, so that an argument at the end would not be one")
+        raise Unsafe("what stands behind `--` is not for the kernel, so that an argument at the end would not be one", number)
     if told and told[-1] == wanted[1]:
         return line
     found = spans(line)
     end = found[-1][1] if found else 0
     edited = line[:end] + gap(line) + argument + line[end:]
     if cmdline.parse(edited) != (*before, wanted):
-        raise Unsafe("the line would not be what was asked for")
+        raise Unsafe("the line would not be what was asked for", number)
     return edited
 
 
-def without(line: str, name: str, value: str | None) -> str:
+def without(line: str, name: str, value: str | None, number: int = 1) -> str:
     """Return a line without an argument and the space before it; where it is the first one, without the space behind it."""
-    refuse_odd(line)
+    refuse_odd(line, number)
     before = cmdline.parse(line)
     found = spans(line)
     kept = [(start, end) for start, end in found if not meant(line[start:end], name, value)]
     if len(kept) == len(found):
         return line
     edited = line[: found[0][0]]
-    for number, (start, end) in enumerate(found):
+    for at, (start, end) in enumerate(found):
         if (start, end) in kept:
-            edited += line[found[number - 1][1] if (start, end) != kept[0] else start : end]
+            edited += line[found[at - 1][1] if (start, end) != kept[0] else start : end]
     edited += line[found[-1][1] :]
     if cmdline.parse(edited) != tuple(each for each in before if not _is(each, name, value)):
-        raise Unsafe("the line would lose more than the argument")
+        raise Unsafe("the line would lose more than the argument", number)
     return edited
 
 
@@ -110,14 +112,14 @@ def gap(line: str) -> str:
     return "\t" if len(found) > 1 and line[found[-1][0] - 1] == "\t" else " "
 
 
-def refuse_odd(line: str) -> None:
+def refuse_odd(line: str, number: int) -> None:
     """Refuse a line of which a person and the kernel may not see the same arguments."""
     if line.count('"') % 2:
-        raise Unsafe("a quote in the kernel arguments is never closed", 1)
+        raise Unsafe("a quote in the kernel arguments is never closed", number)
     odd = next((each for each in line if each.isspace() and each not in _SPACE), None)
     if odd is not None:
         reason = f"the character U+{ord(odd):04X} looks like a space and is none to the kernel; put a plain space in its place"
-        raise Unsafe(reason, 1)
+        raise Unsafe(reason, number)
 
 
 def _is(argument: tuple[str, str | None], name: str, value: str | None) -> bool:
@@ -130,14 +132,20 @@ def _opened(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
         raise Unsafe("the file is not plain text (UTF-16, or with NUL bytes); save it as UTF-8 first")
     if data.startswith(BOM):
-        raise Unsafe("the file begins with a byte order mark, which becomes part of its first argument; take the mark out first", 1)
+        raise Unsafe(
+            "the file begins with a byte order mark, which becomes part of its first argument; take the mark out first", 1
+        )
     content = data.decode("utf-8", "surrogateescape")
     lines = [(number, line) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
     for number, line in lines:
         if line.lstrip().startswith("#"):
-            raise Unsafe("this line looks like a comment, and not every reader of this file knows comments; take it out first", number)
+            raise Unsafe(
+                "this line looks like a comment, and not every reader of this file knows comments; take it out first", number
+            )
     if len(lines) > 1:
         raise Unsafe("the kernel arguments stand on more than one line, of which some readers take only the first", lines[1][0])
     if lines and lines[0][0] > 1:
-        raise Unsafe("the kernel arguments do not stand on the first line, which is the only one that some readers take", lines[0][0])
+        raise Unsafe(
+            "the kernel arguments do not stand on the first line, which is the only one that some readers take", lines[0][0]
+        )
     return content

@@ -10,6 +10,8 @@ from __future__ import annotations
 from gpudoctor.formats.edit import Unsafe, cmdline
 from gpudoctor.values import NamedTuple
 
+_SPACE = " \t\r\v\f"
+
 
 class _Line(NamedTuple):
     """A line: its keyword in small letters, and where its value begins and ends in the file's text."""
@@ -27,7 +29,7 @@ def add_argument(data: bytes, argument: str) -> bytes:
     """
     content = _opened(data)
     line = _appended(content)
-    return _changed(content, line, cmdline.extended(content[line.start : line.end], argument))
+    return _changed(content, line, cmdline.extended(content[line.start : line.end], argument, line.number))
 
 
 def remove_argument(data: bytes, name: str, *, value: str | None = None) -> bytes:
@@ -37,7 +39,7 @@ def remove_argument(data: bytes, name: str, *, value: str | None = None) -> byte
     """
     content = _opened(data)
     line = _appended(content)
-    return _changed(content, line, cmdline.without(content[line.start : line.end], name, value))
+    return _changed(content, line, cmdline.without(content[line.start : line.end], name, value, line.number))
 
 
 def _opened(data: bytes) -> str:
@@ -66,13 +68,16 @@ def _lines(content: str) -> list[_Line]:
     found = []
     at = 0
     for number, line in enumerate(content.split("\n"), 1):
-        words = line.split(None, 1)
-        keyword = words[0].lower() if words else ""
-        begin = at + (line.index(words[1]) if len(words) > 1 else len(line.rstrip()))
-        if keyword == "menu" and len(words) > 1 and words[1].split()[0].lower() == "default":
-            keyword = "menu default"
-        found.append(_Line("#" if keyword.startswith("#") else keyword, begin, at + len(line.rstrip()), number))
+        head = line.lstrip(_SPACE)
+        keyword = head[: next((end for end, character in enumerate(head) if character in _SPACE), len(head))]
+        value = head[len(keyword) :].strip(_SPACE)
+        end = at + len(line.rstrip(_SPACE))
         at += len(line) + 1
+        if keyword.startswith("#"):
+            keyword, value = "#", head.rstrip(_SPACE)
+        elif keyword.lower() == "menu" and value.lower() == "default":
+            keyword = "menu default"
+        found.append(_Line(keyword.lower(), end - len(value), end, number))
     return found
 
 
@@ -116,12 +121,10 @@ def _appended(content: str) -> _Line:
 def _refuse_odd(value: str, number: int) -> None:
     """Refuse arguments of which it is not certain that the kernel gets all, and them alone."""
     if not value or value == "-":
-        raise Unsafe("APPEND holds no arguments; with this one alone the kernel would not be told where its root is", number)
+        raise Unsafe("APPEND would hold no other arguments, so that the kernel would not be told where its root is", number)
     if "#" in value:
         raise Unsafe("some readers take what follows the `#` in APPEND for a comment; take it out first", number)
     if value.endswith("\\"):
-        raise Unsafe("a backslash does not join lines here: what is below this APPEND is not read; make it one line first", number)
-    try:
-        cmdline.refuse_odd(value)
-    except Unsafe as unsafe:
-        raise Unsafe(unsafe.reason, number) from None
+        raise Unsafe(
+            "a backslash does not join lines here: what is below this APPEND is not read; make it one line first", number
+        )

@@ -11,7 +11,7 @@ causes come first. Toolkit 1.18.0 with `mode = "cdi"` fails for another reason
 nvidia-cdi-refresh`); that the spec is missing, and that the service has failed, is certain.
 
 Cure: restart the service; upgrade the toolkit, so that the next boot does not do the same again. Nothing that runs
-is touched.
+is touched. `gpudoctor fix` starts the service; the upgrade is left to you.
 
 Sources: NVIDIA/nvidia-container-toolkit#1611; changelog of 1.18.2 and 1.19.1.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _MENDED = ((1, 18, 2), (1, 19, 1))
 
@@ -81,6 +82,11 @@ def _mended(version: tuple[int, ...]) -> bool:
     return version >= _MENDED[1] or _MENDED[0] <= version < (1, 19)
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Start the service again; the upgrade of the toolkit is the administrator's."""
+    yield from _specs.refresh(facts)
+
+
 RULE = Rule(
     "cdi/cdi-refresh-before-driver",
     85,
@@ -90,6 +96,7 @@ RULE = Rule(
     breaks=("cdi",),
     needs=("gpu", "module", "driver", "libraries"),
     follows=("cdi/config-mode-cdi-breaks-generate",),
+    fix=fix,
     signs=(
         "failed to generate cdi spec*driver not loaded",
         "failed to generate cdi spec*failed to initialize nvml",

@@ -9,7 +9,8 @@ named. A file that is right but in a newer version of the format than the engine
 `cdi/cdi-spec-version-too-new`; a file that is right and names what is not there any more is `cdi/cdi-spec-stale`.
 
 Cure: write NVIDIA's spec anew (nvidia-ctk never writes a wrong one, so someone edited it or a write was cut off).
-Another vendor's spec is theirs to mend; it does no harm to the others.
+Another vendor's spec is theirs to mend; it does no harm to the others. `gpudoctor fix` does so too, and keeps a
+hand-made text that is overwritten beside it, as .old.
 
 Sources: container-device-interface source (cache.go, spec.go, device.go, container-edits.go); CDI SPEC.md.
 """
@@ -19,13 +20,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.cdi import GPU
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules.cdi import _specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -54,6 +56,17 @@ def check(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Have NVIDIA's specs written anew; what a person wrote into one that is overwritten is kept beside it."""
+    for spec in facts.cdi.files:
+        if spec.malformed is None or not spec.for_nvidia:
+            continue
+        steps = tuple(_specs.rewrite(facts, spec))
+        if not facts.cdi.refreshed(spec.path) and not any(isinstance(step, Edit) for step in steps):
+            yield Edit(f"{spec.path}.old", spec.data)
+        yield from steps
+
+
 RULE = Rule(
     "cdi/cdi-spec-invalid",
     55,
@@ -62,6 +75,7 @@ RULE = Rule(
     check,
     breaks=("cdi",),
     needs=("gpu",),
+    fix=fix,
     signs=(
         "failed to (parse|load|read) cdi spec",
         "invalid cdi spec",

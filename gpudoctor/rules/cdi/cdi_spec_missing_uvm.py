@@ -11,7 +11,8 @@ How it is told from its look-alikes: the node does not stand in the spec at all;
 `host/uvm-broken-after-suspend` or `host/uvm-hmm-cuinit-3` (error 3).
 
 Cure: make the nodes, write the spec anew, start the containers anew. Until then `--device /dev/nvidia-uvm --device
-/dev/nvidia-uvm-tools` beside `--gpus` helps a container. Nothing that runs is touched.
+/dev/nvidia-uvm-tools` beside `--gpus` helps a container. Nothing that runs is touched. `gpudoctor fix` does the
+first two, and refuses where the spec has names that nvidia-ctk does not give.
 
 Sources: NVIDIA/nvidia-container-toolkit#1967, #1246, #1979, #1982 (mended after 1.20.0); moby#50228.
 """
@@ -20,13 +21,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Then, Where
+from gpudoctor.rules import steps
 from gpudoctor.rules.cdi import _specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.facts.cdi import SpecFile
+    from gpudoctor.model import Steps, Wishes
 
 _NODE = "/dev/nvidia-uvm"
 _MAKE = "sudo nvidia-modprobe -u -c=0"
@@ -36,10 +40,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Find specs in force that give GPUs without /dev/nvidia-uvm."""
     if facts.platform.wsl or facts.platform.jetson:
         raise NotApplicable("WSL2 and Jetson have no nvidia-uvm.")
-    for spec in _specs.judged(facts):
-        paths = {node.path for node in spec.nodes}
-        if _NODE in paths or not any(path.startswith("/dev/nvidia") for path in paths):
-            continue
+    for spec, paths in _without(facts):
         there = facts.devices.nodes.get(_NODE)
         cure = _specs.write_anew(facts, spec)
         yield Finding(
@@ -63,6 +64,22 @@ def check(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _without(facts: Facts) -> Iterator[tuple[SpecFile, set[str]]]:
+    """Yield the specs in force that give GPUs without the node, and the nodes they name."""
+    for spec in _specs.judged(facts):
+        paths = {node.path for node in spec.nodes}
+        if _NODE not in paths and any(path.startswith("/dev/nvidia") for path in paths):
+            yield spec, paths
+
+
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Make the nodes where they are missing, then have the specs written anew."""
+    if not {_NODE, f"{_NODE}-tools"} <= facts.devices.nodes.keys():
+        yield Then(steps.make_uvm(facts), "SAFE", "It loads nvidia-uvm and makes its device nodes.")
+    for spec, _paths in _without(facts):
+        yield from _specs.rewrite(facts, spec)
+
+
 RULE = Rule(
     "cdi/cdi-spec-missing-uvm",
     46,
@@ -71,6 +88,7 @@ RULE = Rule(
     check,
     breaks=("cdi",),
     needs=("gpu", "module", "driver"),
+    fix=fix,
     signs=(
         "cuda failure 999",
         "failed to initialize cuda: unknown error",

@@ -14,7 +14,8 @@ for one of them: that is `host/driver-library-mismatch`, and comes first. Nodes 
 
 Cure: write the spec anew. From toolkit 1.18 on nvidia-cdi-refresh does so at boot and after upgrades, into
 /var/run/cdi; a file made by hand in /etc/cdi only gets old and should be set aside. Containers must be started
-anew; nothing else is touched.
+anew; nothing else is touched. `gpudoctor fix` has it written where it stands, unless nvidia-cdi-refresh has one
+already; it refuses where the spec has names that nvidia-ctk does not give, and while module and libraries differ.
 
 Sources: Igalia/webkit-container-sdk#23; podman#23935; NVIDIA/nvidia-container-toolkit#885; moby#51942, #52704;
 NVIDIA container toolkit guide, "Support for CDI".
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.cdi import SpecFile
+    from gpudoctor.model import Steps, Wishes
 
 _MADE_ON_DEMAND = ("/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 _CAPS = "/dev/nvidia-caps/nvidia-cap"
@@ -135,6 +137,13 @@ def _lacking(facts: Facts, spec: SpecFile) -> list[Evidence]:
     return found
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Have the specs that do not fit the host written anew."""
+    for spec in _specs.judged(facts):
+        if any(look(facts, spec) for look in (_missing_files, _missing_nodes, _other_driver, _gone_mig, _lacking)):
+            yield from _specs.rewrite(facts, spec)
+
+
 RULE = Rule(
     "cdi/cdi-spec-stale",
     30,
@@ -144,6 +153,7 @@ RULE = Rule(
     breaks=("cdi",),
     needs=("gpu", "module", "driver", "libraries"),
     follows=("cdi/config-mode-cdi-breaks-generate",),
+    fix=fix,
     signs=(
         "error stat'ing file*nvidia*no such file or directory",
         "failed to stat cdi host device",

@@ -10,7 +10,8 @@ Where it is not named at all it is `cdi/cdi-spec-missing-uvm`; a spec without nu
 is right.
 
 Cure: write the spec anew, and let nvidia-cdi-refresh do so at each boot (toolkit 1.18) in place of a file in
-/etc/cdi. Containers must be started anew.
+/etc/cdi. Containers must be started anew. `gpudoctor fix` has the spec written, and refuses where it has names
+that nvidia-ctk does not give.
 
 Sources: NVIDIA/nvidia-container-toolkit#1934; container-device-interface source (numbers in the spec are not
 checked against the host).
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.facts.cdi import SpecFile
+    from gpudoctor.formats.cdi import Node
+    from gpudoctor.model import Steps, Wishes
 
 _NAMES = (("/dev/nvidia-uvm", "nvidia-uvm"), ("/dev/nvidia-uvm-tools", "nvidia-uvm"), ("/dev/nvidia-caps/", "nvidia-caps"))
 
@@ -35,6 +39,23 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Find specs in force whose dynamic majors are not those of /proc/devices."""
     if facts.platform.wsl or facts.platform.jetson:
         raise NotApplicable("WSL2 and Jetson have no nvidia-uvm.")
+    for spec, node, driver, major in _wrong(facts):
+        yield Finding(
+            "the CDI spec has an old device major",
+            f"{spec.path} makes {node.path} with major {node.major}, but {driver} has major {major} since this boot: "
+            "CUDA fails in the container (cuInit returns 999), and nvidia-smi works.",
+            (
+                Evidence(Where(spec.path, node.line), f"{node.path} with major: {node.major}"),
+                Evidence(Where("/proc/devices", _line(facts, driver)), f"{major} {driver}"),
+                _specs.reader(facts),
+            ),
+            _specs.write_anew(facts, spec),
+            severity=_specs.severity(facts, spec),
+        )
+
+
+def _wrong(facts: Facts) -> Iterator[tuple[SpecFile, Node, str, int]]:
+    """Yield each spec with a wrong major once: its first such node, the driver it is meant for and that driver's major today."""
     specs = _specs.judged(facts)
     numbered = [(spec, node) for spec in specs for node in spec.nodes if node.major is not None]
     if not numbered:
@@ -49,18 +70,13 @@ def check(facts: Facts) -> Iterator[Finding]:
         if major is None or node.major == major or spec.path in told:
             continue
         told.add(spec.path)
-        yield Finding(
-            "the CDI spec has an old device major",
-            f"{spec.path} makes {node.path} with major {node.major}, but {driver} has major {major} since this boot: "
-            "CUDA fails in the container (cuInit returns 999), and nvidia-smi works.",
-            (
-                Evidence(Where(spec.path, node.line), f"{node.path} with major: {node.major}"),
-                Evidence(Where("/proc/devices", _line(facts, driver)), f"{major} {driver}"),
-                _specs.reader(facts),
-            ),
-            _specs.write_anew(facts, spec),
-            severity=_specs.severity(facts, spec),
-        )
+        yield spec, node, driver, major
+
+
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Have the specs with a wrong major written anew."""
+    for spec, _node, _driver, _major in _wrong(facts):
+        yield from _specs.rewrite(facts, spec)
 
 
 def _line(facts: Facts, driver: str) -> int | None:
@@ -76,6 +92,7 @@ RULE = Rule(
     check,
     breaks=("cdi",),
     needs=("gpu", "module", "driver"),
+    fix=fix,
     signs=(
         "cuda failure 999",
         "failed to initialize cuda: unknown error",

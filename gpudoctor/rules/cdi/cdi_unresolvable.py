@@ -13,7 +13,8 @@ none is missed.
 
 Cure: have the spec written: by nvidia-cdi-refresh (toolkit 1.18), which does so at each boot, else by nvidia-ctk
 cdi generate. A spec that only root may read needs `chmod a+r` for a rootless engine. It adds a file and touches
-nothing else.
+nothing else. `gpudoctor fix` does the same; where Docker looks in a folder of its own, it tells
+nvidia-cdi-refresh, unless another engine needs the spec where it is.
 
 Sources: moby daemon/cdi.go and pull request 50228; NVIDIA/nvidia-container-toolkit#146; NixOS/nixpkgs#420638;
 NVIDIA container toolkit guide, "Support for CDI".
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.facts.cdi import GPU, REFRESH, REFRESH_ENV
 from gpudoctor.host import Denied
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Rule, Then, Where
 from gpudoctor.rules import advice
 from gpudoctor.rules.cdi import _specs
 
@@ -34,9 +35,12 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.cdi import Reader, SpecFile
+    from gpudoctor.model import Steps, Wishes
 
 _OCI_HOOKS = ("/usr/share/containers/oci/hooks.d/oci-nvidia-hook.json", "/etc/containers/oci/hooks.d/oci-nvidia-hook.json")
+_OUTPUT = "NVIDIA_CTK_CDI_OUTPUT_FILE_PATH"
 _OTHERS = 0o004
+_READ = 0o444
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -49,12 +53,20 @@ def check(facts: Facts) -> Iterator[Finding]:
     if not (facts.gpus.taken or facts.platform.wsl or facts.platform.jetson):
         raise NotApplicable("The driver has taken no GPU; a spec comes after that.")
     yield from _unknown_names(facts)
+    for reader in cdi.readers:
+        yield from _unreadable(facts, reader)
+    lacking = _lacking(facts)
+    if lacking is not None:
+        yield _none(facts, lacking)
+
+
+def _lacking(facts: Facts) -> Reader | None:
+    """Return an engine that depends on a spec and has none, None where there is no such engine; raises Denied where that is hidden."""
+    cdi = facts.cdi
     without: list[Reader] = []
     for reader in cdi.readers:
         seen = cdi.seen_by(reader)
-        specs = [each for each in seen if each in cdi.gpu_specs]
-        if specs:
-            yield from _unreadable(facts, reader, specs)
+        if any(each in cdi.gpu_specs for each in seen):
             continue
         if not reader.sole or any(each.malformed is not None and each.for_nvidia for each in seen):
             continue
@@ -63,8 +75,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             raise Denied(refused.path, refused.refused)
         if refused is None and not _other_way(facts, reader):
             without.append(reader)
-    if without:
-        yield _none(facts, min(without, key=lambda reader: reader.falls_back))
+    return min(without, key=lambda reader: reader.falls_back, default=None)
 
 
 def _other_way(facts: Facts, reader: Reader) -> bool:
@@ -109,16 +120,14 @@ def _none(facts: Facts, reader: Reader) -> Finding:
 
 def _write(facts: Facts, reader: Reader) -> Cure:
     cdi = facts.cdi
-    output = cdi.refresh_output if cdi.refresh_unit is not None else "/etc/cdi/nvidia.yaml"
-    searched = output.rpartition("/")[0] in reader.folders
-    if cdi.refresh_unit is not None and searched:
+    path = _output(facts, reader)
+    if cdi.refresh_unit is not None and path == cdi.refresh_output:
         return Cure(
             "DISRUPTIVE",
             "Have nvidia-cdi-refresh write the spec now.",
             (f"sudo systemctl enable {REFRESH}", f"sudo systemctl restart {REFRESH}"),
             "None.",
         )
-    path = output if searched else f"{reader.folders[-1]}/nvidia.yaml"
     commands = (f"sudo mkdir -p {path.rpartition('/')[0]}", f"sudo nvidia-ctk cdi generate --output={path}")
     again = (
         f" Give nvidia-cdi-refresh the same path in {REFRESH_ENV}."
@@ -128,10 +137,24 @@ def _write(facts: Facts, reader: Reader) -> Cure:
     return Cure("SAFE", f"Write a spec where {reader.name} looks.{again}", commands, "None.")
 
 
-def _unreadable(facts: Facts, reader: Reader, specs: list[SpecFile]) -> Iterator[Finding]:
+def _output(facts: Facts, reader: Reader) -> str:
+    """Return where a spec has to be written for an engine to find it: where nvidia-cdi-refresh does so, if the engine looks there."""
+    output = facts.cdi.refresh_output if facts.cdi.refresh_unit is not None else "/etc/cdi/nvidia.yaml"
+    return output if output.rpartition("/")[0] in reader.folders else f"{reader.folders[-1]}/nvidia.yaml"
+
+
+def _closed(facts: Facts, reader: Reader) -> list[SpecFile]:
+    """Return the specs of an engine that is not root, where only root may read all of them."""
+    specs = [each for each in facts.cdi.seen_by(reader) if each in facts.cdi.gpu_specs]
+    if reader.name != "podman" and facts.docker.kind != "rootless":
+        return []
+    return [] if any(each.mode & _OTHERS for each in specs) else specs
+
+
+def _unreadable(facts: Facts, reader: Reader) -> Iterator[Finding]:
     """Yield the finding for specs that only root may read, where the engine is not root."""
-    closed = [each for each in specs if not each.mode & _OTHERS]
-    if len(closed) < len(specs) or (reader.name != "podman" and facts.docker.kind != "rootless"):
+    closed = _closed(facts, reader)
+    if not closed:
         return
     path = closed[0].path
     who = "rootless podman" if reader.name == "podman" else "rootless Docker"
@@ -171,6 +194,42 @@ def _unknown_names(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Open specs that only root may read, and have one written where an engine has none; a container's own wishes are left."""
+    cdi = facts.cdi
+    closed = {spec.path: spec for reader in cdi.readers for spec in _closed(facts, reader)}
+    for path, spec in closed.items():
+        yield Edit(path, spec.data, spec.mode | _READ)
+    reader = _lacking(facts)
+    if reader is None or facts.toolkit.ctk is None:
+        return
+    path = _output(facts, reader)
+    if cdi.refresh_unit is None:
+        yield from _generated(facts, path)
+        return
+    elsewhere = cdi.refresh_output.rpartition("/")[0]
+    if path == cdi.refresh_output:
+        if not facts.services.enabled(REFRESH):
+            yield Then(
+                ("systemctl", "enable", REFRESH), "SAFE", "It writes the spec at each boot.", ("systemctl", "disable", REFRESH)
+            )
+        yield from _specs.refresh(facts)
+    elif any(elsewhere in each.folders for each in cdi.readers):
+        # Another engine needs it where it is.
+        yield from _generated(facts, path)
+    else:
+        why = f"specs where {reader.name} looks for them"
+        yield Edit(REFRESH_ENV, _specs.with_variable(facts.host.bytes(REFRESH_ENV), _OUTPUT, path, why=why))
+        yield from _specs.refresh(facts, path, changed=True)
+
+
+def _generated(facts: Facts, path: str) -> Steps:
+    folder = path.rpartition("/")[0]
+    if not facts.host.exists(folder):
+        yield Then(("mkdir", "-p", folder), "SAFE", "The spec's folder is not there yet.")
+    yield _specs.generate(facts, path)
+
+
 RULE = Rule(
     "cdi/cdi-unresolvable",
     56,
@@ -180,6 +239,7 @@ RULE = Rule(
     breaks=("cdi",),
     needs=("gpu", "module", "driver", "libraries"),
     follows=("cdi/config-mode-cdi-breaks-generate", "cdi/cdi-refresh-before-driver"),
+    fix=fix,
     signs=(
         "unresolvable cdi devices",
         "setting up cdi devices: unresolvable",

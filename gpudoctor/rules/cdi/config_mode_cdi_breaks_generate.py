@@ -7,8 +7,8 @@ nothing: `level=error msg="invalid discovery mode: cdi"`. nvidia-cdi-refresh run
 How it is told from its look-alikes: it takes this one release and this one setting. Any other release with the
 setting is well, and a service that fails with "Driver Not Loaded" is `cdi/cdi-refresh-before-driver`.
 
-Cure: upgrade to 1.18.1 or newer; or set the mode back to auto, with which 1.18 makes a spec for each container by
-itself (jit-cdi), and start the service again.
+Cure: upgrade to 1.18.1 or newer; or set the mode back to auto, with which 1.18 makes a spec for each container
+by itself (jit-cdi), and start the service again. `gpudoctor fix` does the second.
 
 Sources: NVIDIA/nvidia-container-toolkit#1376; changelog of 1.18.1.
 """
@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.facts.cdi import REFRESH
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.rules import advice, steps
 from gpudoctor.rules.cdi import _specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _BROKEN = (1, 18, 0)
 _TABLE = "nvidia-container-runtime"
@@ -58,6 +59,13 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Set the mode to auto, with which this toolkit writes specs, and have nvidia-cdi-refresh write its own."""
+    yield steps.toolkit_setting(facts, f"{_TABLE}.mode", "auto")
+    if facts.cdi.refresh_unit is not None and facts.driver.version is not None:
+        yield from _specs.restart(facts)
+
+
 RULE = Rule(
     "cdi/config-mode-cdi-breaks-generate",
     111,
@@ -66,6 +74,7 @@ RULE = Rule(
     check,
     breaks=("cdi",),
     needs=("gpu",),
+    fix=fix,
     signs=(
         "invalid discovery mode: cdi",
         "nvidia-cdi-refresh.service: (main process exited|failed with result)",

@@ -10,7 +10,8 @@ something shows that CDI is wanted: a spec made by hand in /etc/cdi, or features
 that ignores it.
 
 Cure: switch CDI on (Docker 25.0 to 28.1, a restart) or upgrade the engine; until then name the nodes: `--device
-/dev/nvidia0 --device /dev/nvidiactl --device /dev/nvidia-uvm`.
+/dev/nvidia0 --device /dev/nvidiactl --device /dev/nvidia-uvm`. `gpudoctor fix` switches it on; upgrades are left
+to you.
 
 Sources: moby changelog and source (25.0, 28.2); podman release notes 4.1; containers/podman#16232.
 """
@@ -23,12 +24,13 @@ from gpudoctor import tables
 from gpudoctor.facts.cdi import PODMAN_SINCE
 from gpudoctor.host import Unseen
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _SETS_FEATURE = (1, 14, 5)
 
@@ -120,6 +122,16 @@ def _docker(facts: Facts, wanted: list[Evidence], *, asked: bool) -> Finding:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Switch CDI on in a Docker that has it, and restart it; an older engine has to be upgraded."""
+    docker = facts.docker
+    wanted = _feature(facts) is True or not any(reader.name == "podman" for reader in facts.cdi.readers)
+    if not docker.installed or docker.cdi_enabled or not docker.since("cdi") or not wanted:
+        return
+    yield steps.daemon_setting(facts, ("features", "cdi"), value=True)
+    yield steps.restart_docker(facts)
+
+
 RULE = Rule(
     "cdi/engine-too-old-for-cdi",
     126,
@@ -127,6 +139,7 @@ RULE = Rule(
     "the engine does not know CDI",
     check,
     needs=("gpu",),
+    fix=fix,
     signs=(
         "stat nvidia.com/gpu=*: no such file or directory",
         "nvidia.com/gpu=*is not an absolute path",

@@ -10,7 +10,7 @@ runtime) the runtime takes the hook's place and all is well; a host that uses on
 warning unless a container of this daemon is seen to ask by `--gpus`.
 
 Cure: ask with `--runtime=nvidia` or `--device nvidia.com/gpu=all`; or set mode = "auto". config.toml is read at
-each start of a container: no restart is needed, and what runs is not touched.
+each start of a container: no restart is needed, and what runs is not touched. `gpudoctor fix` does the last.
 
 Sources: nvidia-container-toolkit source (cmd/nvidia-container-runtime-hook); dstackai/dstack#2306.
 """
@@ -20,13 +20,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.docker import Container
+    from gpudoctor.model import Steps, Wishes
 
 _TABLE = "nvidia-container-runtime"
 
@@ -73,6 +74,11 @@ def _by_gpus(container: Container) -> bool:
     return bool(container.drivers) and "cdi" not in container.drivers and not cdi and container.runtime != "nvidia"
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Set the mode to auto, in which the hook works; the file is read at each start of a container."""
+    yield steps.toolkit_setting(facts, f"{_TABLE}.mode", "auto")
+
+
 RULE = Rule(
     "cdi/hook-invoked-in-cdi-mode",
     100,
@@ -81,5 +87,6 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    fix=fix,
     signs=("invoking the nvidia container runtime hook directly",),
 )

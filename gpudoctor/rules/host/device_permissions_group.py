@@ -10,7 +10,8 @@ to group video by design and are not meant here.
 
 Cure: open the nodes to everybody with NVreg_DeviceFileMode=0666 and load the module anew; or keep the mode and give
 a container the group: `--group-add GID` (rootful Docker), `--group-add keep-groups` (podman with crun). The first
-lets every local user use the GPU.
+lets every local user use the GPU. So `gpudoctor fix` does it for rootless Docker, which has no other way, and
+elsewhere only with --force.
 
 Sources: NVIDIA driver README (device files); podman-run(1); NVIDIA/nvidia-container-toolkit#210,
 NVIDIA/nvidia-docker#1608.
@@ -21,13 +22,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.driver import PARAMS
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Severity, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, NotApplicable, Refused, Rule, Severity, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
+
+_NAME = "NVreg_DeviceFileMode"
+_FILE = "/etc/modprobe.d/gpudoctor-device-mode.conf"
+_OPEN = 0o666
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -42,7 +48,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     if facts.platform.lxc:
         raise NotApplicable("The nodes of an LXC guest are given by its host.")
-    rootless = any(daemon.kind == "rootless" for daemon in facts.docker.daemons) or facts.docker.kind == "rootless"
+    rootless = _rootless(facts)
     podman = facts.podman.version
     severity: Severity = "error" if rootless else "warning" if podman is not None else "hint"
     gid = narrow[0].stat.gid
@@ -53,9 +59,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         if podman is not None
         else "Images that do not run as root are outside"
     )
-    option = facts.driver.option("nvidia", "NVreg_DeviceFileMode") or facts.driver.option(
-        "nvidia_current", "NVreg_DeviceFileMode"
-    )
+    option = facts.driver.option("nvidia", _NAME) or facts.driver.option("nvidia_current", _NAME)
     evidence = [
         Evidence(Where(node.path), f"mode {node.stat.mode:04o}, uid {node.stat.uid}, gid {node.stat.gid}") for node in narrow
     ]
@@ -91,6 +95,32 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def _rootless(facts: Facts) -> bool:
+    return facts.docker.kind == "rootless" or any(daemon.kind == "rootless" for daemon in facts.docker.daemons)
+
+
+def fix(facts: Facts, wishes: Wishes) -> Steps:
+    """Open the nodes to everybody from the next boot on, where nothing less will do: for rootless Docker."""
+    if not _rootless(facts) and not wishes.force:
+        raise Refused(
+            "The nodes may be open to a group only on purpose: give the container the group (--group-add) in place of opening the GPU "
+            "to every local user.",
+            forcible=True,
+        )
+    if facts.driver.params.get("DeviceFileMode") == str(_OPEN):
+        raise Refused(
+            "The driver itself asks for mode 0666, so that something else (a udev rule, a script) narrows the nodes: change that."
+        )
+    module = (
+        "nvidia_current"
+        if facts.driver.option("nvidia_current", _NAME) and not facts.driver.option("nvidia", _NAME)
+        else "nvidia"
+    )
+    yield steps.module_option(facts, module, _NAME, "0666", _FILE, "rootless containers may open the GPU")
+    yield steps.rebuild_initramfs(facts)
+    yield REBOOT
+
+
 RULE = Rule(
     "host/device-permissions-group",
     91,
@@ -99,6 +129,7 @@ RULE = Rule(
     check,
     breaks=("nodes",),
     needs=("gpu", "module", "driver"),
+    fix=fix,
     signs=(
         "nvmlerror_nopermission",
         "failed to initialize nvml: insufficient permissions",

@@ -10,10 +10,11 @@ on disk has the libraries' version, so that a reboot cures it. Where the module 
 `host/driver-library-mismatch-persistent`. Where the host's versions agree and one image alone has the trouble, the image brings
 driver libraries of its own. Where libcuda alone differs, it is `host/driver-cuda-userspace-803`.
 
-Cure: reboot; or stop everything that uses the GPU, unload the modules and load them anew (rmmod refuses while anything holds them).
-To have upgrades at a time of your own choosing, hold the driver's packages (apt-mark hold) or list them in
-Unattended-Upgrade::Package-Blacklist; they get no security fixes meanwhile. In an LXC guest the module is the host's: there the
-guest's libraries have to follow it.
+Cure: reboot; or stop everything that uses the GPU, unload the modules and load them anew (rmmod refuses while
+anything holds them). To have upgrades at a time of your own choosing, hold the driver's packages (apt-mark hold) or
+list them in Unattended-Upgrade::Package-Blacklist; they get no security fixes meanwhile. In an LXC guest the module
+is the host's: there the guest's libraries have to follow it. `gpudoctor fix` announces the reboot and unloads
+nothing.
 
 Sources: NVIDIA open-gpu-kernel-modules (osapi.c, "API mismatch"); nvidia-docker issue 182; nvidia-container-toolkit issue 394.
 """
@@ -24,13 +25,14 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.facts.driver import DKMS
 from gpudoctor.host import NoAnswer
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _MODULES = ("nvidia_peermem", "nvidia_drm", "nvidia_modeset", "nvidia_uvm", "nvidia")
 
@@ -100,6 +102,12 @@ def _guest_cure(facts: Facts, loaded: str) -> Cure:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Announce the reboot; in a guest the libraries have to follow the module outside, which is not ours to do."""
+    if facts.platform.container is None:
+        yield REBOOT
+
+
 RULE = Rule(
     "host/driver-library-mismatch",
     2,
@@ -108,6 +116,7 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("platform", "gpu", "module"),
+    fix=fix,
     signs=(
         "nvmlerror_librmversionmismatch",
         "driver/library version mismatch",

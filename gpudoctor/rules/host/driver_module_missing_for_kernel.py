@@ -9,8 +9,9 @@ How it is told from its look-alikes: no module file for the running kernel, and 
 `host/dkms-build-failed`; with a module file that the kernel refuses `host/module-signature-rejected`. A module that was loaded from
 elsewhere (Container-Optimized OS, a driver container) needs no file.
 
-Cure: install the headers and let DKMS build, or install the package of modules for this kernel together with the meta package that
-keeps it up. Where a newer kernel that has the module is installed already, a reboot is enough.
+Cure: install the headers and let DKMS build, or install the package of modules for this kernel together with the meta
+package that keeps it up. Where a newer kernel that has the module is installed already, a reboot is enough.
+`gpudoctor fix` installs nothing and announces such a reboot.
 
 Sources: dkms(8); Ubuntu's linux-modules-nvidia packages; nvidia-docker issue 291; GoogleCloudPlatform/compute-gpu-installation issue 10.
 """
@@ -20,13 +21,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import NoAnswer, Unseen
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _PREBUILT = "linux-modules-nvidia-"
 _COMPILES = "The module is compiled on this host."
@@ -106,11 +108,24 @@ def _evidence(facts: Facts, kernel: str) -> Iterator[Evidence]:
 
 
 def _cure(facts: Facts) -> Cure:
-    driver = facts.driver
-    ready = next((kernel for kernel in driver.newer_kernels if kernel in driver.kernels_with_module), None)
+    ready = _ready(facts)
     if ready is not None:
         return Cure("DISRUPTIVE", f"Reboot into kernel {ready}, which has the module.", ("sudo reboot",), advice.REBOOT_RISK)
     return _install(facts, facts.platform.kernel)
+
+
+def _ready(facts: Facts) -> str | None:
+    """Return a newer kernel that has the module and only waits for a reboot, where the running one has none."""
+    driver = facts.driver
+    if driver.is_loaded or driver.module_file is not None:
+        return None
+    return next((kernel for kernel in driver.newer_kernels if kernel in driver.kernels_with_module), None)
+
+
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Announce the reboot where that is enough; packages are the administrator's to install."""
+    if _ready(facts) is not None:
+        yield REBOOT
 
 
 def _install(facts: Facts, kernel: str) -> Cure:
@@ -176,6 +191,7 @@ RULE = Rule(
     breaks=("module", "driver"),
     needs=("platform", "gpu"),
     follows=("host/dkms-stale-entry",),
+    fix=fix,
     signs=(
         "couldn't communicate with the nvidia driver",
         "modprobe: fatal: module nvidia* not found in directory",

@@ -9,8 +9,9 @@ How it is told from its look-alikes: this is what remains when no narrower rule 
 card in the hands of nouveau, nova or vfio, the rules of these; a GPU that the branch has dropped makes the module load and leave
 again ("NVRM: No NVIDIA GPU found", `host/gpu-dropped-by-driver-branch`).
 
-Cure: load it, and read what modprobe and the kernel log say if it refuses. Where a line of modprobe.d or a kernel argument keeps it out,
-take that away first and write the initramfs anew.
+Cure: load it, and read what modprobe and the kernel log say if it refuses. Where a line of modprobe.d or a kernel
+argument keeps it out, take that away first and write the initramfs anew. `gpudoctor fix` takes such lines out of
+/etc/modprobe.d and loads the module; files of packages (prime-select) and kernel arguments it leaves to you.
 
 Sources: modprobe.d(5); kernel parameters (module_blacklist, modprobe.blacklist); nvidia-container-toolkit issue 1269.
 """
@@ -21,14 +22,15 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.formats import cmdline
 from gpudoctor.host import NoAnswer
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Then, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.driver import Directive
+    from gpudoctor.model import Steps, Wishes
 
 _NOTHING = ("/bin/false", "/usr/bin/false", "/bin/true", "/usr/bin/true", ":")
 _ARGUMENTS = ("modprobe.blacklist", "module_blacklist", "rd.driver.blacklist")
@@ -54,7 +56,10 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("Another driver holds every GPU; the rules about that driver say so.")
     if _refused(facts):
         raise NotApplicable("The module's signature was refused: host/module-signature-rejected.")
-    line = _kept_out(facts)
+    try:
+        line = next(iter(_kept_out(facts)), None)
+    except NoAnswer:
+        line = None
     argument = _argument(facts)
     evidence = [
         Evidence(Where("/proc/modules"), "no nvidia"),
@@ -86,18 +91,15 @@ def _refused(facts: Facts) -> bool:
         return False
 
 
-def _kept_out(facts: Facts) -> Directive | None:
-    """Return the modprobe.d line that keeps the module out, None where none does or the files may not be read."""
-    try:
-        lines = [each for each in facts.driver.modprobe if each.module == "nvidia"]
-    except NoAnswer:
-        return None
-    for each in lines:
+def _kept_out(facts: Facts) -> Iterator[Directive]:
+    """Yield the modprobe.d lines that keep the module out; raises NoAnswer where the files may not be read."""
+    for each in facts.driver.modprobe:
+        if each.module != "nvidia":
+            continue
         # Debian's own packages have `install nvidia modprobe -i nvidia-current`: that is how the module is loaded there.
         nothing = each.verb == "install" and each.rest.partition(" ")[0] in _NOTHING
         if each.verb == "blacklist" or nothing or (each.verb == "alias" and each.rest == "off"):
-            return each
-    return None
+            yield each
 
 
 def _argument(facts: Facts) -> str | None:
@@ -145,6 +147,17 @@ def _outside(facts: Facts) -> Finding:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Take the lines that keep the module out from modprobe.d, and load it; kernel arguments and guests are not ours."""
+    if facts.platform.container is not None or _argument(facts) is not None:
+        return
+    lines = tuple(_kept_out(facts))
+    if lines:
+        yield from steps.without_directives(facts, lines)
+        yield steps.rebuild_initramfs(facts)
+    yield Then(("modprobe", "-a", "nvidia", "nvidia_uvm"), "SAFE", "It loads the driver, as a boot would do now.")
+
+
 RULE = Rule(
     "host/driver-not-loaded",
     58,
@@ -154,6 +167,7 @@ RULE = Rule(
     breaks=("module", "driver"),
     needs=("platform", "gpu", "module"),
     follows=("host/gpu-not-supported-by-driver",),
+    fix=fix,
     signs=(
         "nvmlerror_drivernotloaded",
         "nvml error: driver not loaded",

@@ -11,7 +11,7 @@ virtual machine that is lent GPUs but no switch does not need the service: its h
 board are not on the PCI bus as NVIDIA's, so this rule does not see that board.
 
 Cure: install the fabric manager of the loaded driver's version, enable and start it. Containers that failed have to
-be started anew; nothing else is disturbed.
+be started anew; nothing else is disturbed. `gpudoctor fix` starts it where it is installed in that version.
 
 Sources: NVIDIA Fabric Manager user guide; pytorch/pytorch#35710, gpustack/gpustack#1254.
 """
@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.facts.gpu import PCI
 from gpudoctor.host import Unseen
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
+from gpudoctor.rules.host import fabricmanager_version_mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 UNIT = "nvidia-fabricmanager.service"
 
@@ -74,6 +76,16 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Enable and start the service, where it is installed in the driver's version."""
+    if facts.services.unit_file(UNIT) is None:
+        return
+    other = fabricmanager_version_mismatch.mismatched(facts)
+    if other is not None:
+        raise Refused(f"{other.name} is {other.version} and the driver {facts.driver.version}: it would refuse to start.")
+    yield steps.restart_unit(facts, UNIT, "CUDA works only once it has set up the NVSwitches.")
+
+
 RULE = Rule(
     "host/fabricmanager-not-running",
     37,
@@ -83,6 +95,7 @@ RULE = Rule(
     breaks=("fabric",),
     needs=("gpu", "module", "driver"),
     follows=("host/fabricmanager-version-mismatch",),
+    fix=fix,
     signs=(
         "cuda failure 802",
         "system not yet initialized",

@@ -10,7 +10,8 @@ only stopped. Where driver *libraries* were upgraded under a loaded module (`hos
 fabric manager's package may well have the new version already, and a reboot cures both.
 
 Cure: install the package of the driver's version, hold both back from separate upgrades, restart the service. It
-restarts no container, but a CUDA program running across the switches may be stopped by the restart.
+restarts no container, but a CUDA program running across the switches may be stopped by the restart. `gpudoctor
+fix` installs nothing; where the driver on disk has that version, it announces the reboot.
 
 Sources: NVIDIA Fabric Manager user guide; dstackai/dstack#2348.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules import advice
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
     from gpudoctor.formats.package import Package
+    from gpudoctor.model import Steps, Wishes
 
 UNIT = "nvidia-fabricmanager.service"
 
@@ -38,19 +40,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     driver = facts.driver.version
     if driver is None:
         raise NotApplicable("The driver is not loaded, so there is no version to agree with.")
-    packages = [
-        package
-        for prefix in ("nvidia-fabricmanager", "nvidia-fabric-manager")
-        for package in facts.packages.matching(prefix)
-        if "dev" not in package.name
-    ]
-    if not packages:
+    if not _packages(facts):
         raise NotApplicable("No package of the fabric manager is installed.")
-    if any(_upstream(package) == driver for package in packages):
+    package = mismatched(facts)
+    if package is None:
         return
-    package = packages[0]
     active = facts.services.active(UNIT) == "active"
-    pending = _upstream(package) == facts.driver.library_version
     yield Finding(
         "the fabric manager is of another version than the driver",
         f"{package.name} is {_upstream(package)}, the loaded driver {driver}: "
@@ -61,7 +56,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             Evidence(Where(facts.driver.version_source), f"driver {driver}"),
         ),
         Cure("DISRUPTIVE", "Reboot: the driver on disk has the fabric manager's version.", ("sudo reboot",), "Everything stops.")
-        if pending
+        if _pending(facts, package)
         else Cure(
             "SHOWN",
             f"Install {package.name} {driver} and hold it together with the driver.",
@@ -70,6 +65,33 @@ def check(facts: Facts) -> Iterator[Finding]:
         ),
         severity="warning" if active else "error",
     )
+
+
+def _packages(facts: Facts) -> list[Package]:
+    return [
+        package
+        for prefix in ("nvidia-fabricmanager", "nvidia-fabric-manager")
+        for package in facts.packages.matching(prefix)
+        if "dev" not in package.name
+    ]
+
+
+def mismatched(facts: Facts) -> Package | None:
+    """Return the fabric manager's package where none has the loaded driver's version."""
+    packages = _packages(facts)
+    return None if any(_upstream(package) == facts.driver.version for package in packages) else next(iter(packages), None)
+
+
+def _pending(facts: Facts, package: Package) -> bool:
+    """Say whether the driver on disk has the package's version, so that a reboot is all that is missing."""
+    return _upstream(package) == facts.driver.library_version
+
+
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Announce the reboot where the driver on disk has the right version; packages are the administrator's to install."""
+    package = mismatched(facts)
+    if package is not None and _pending(facts, package):
+        yield REBOOT
 
 
 def _upstream(package: Package) -> str:
@@ -86,6 +108,7 @@ RULE = Rule(
     breaks=("fabric",),
     needs=("gpu", "module", "driver"),
     follows=("host/driver-library-mismatch", "host/driver-library-mismatch-persistent"),
+    fix=fix,
     signs=(
         "nvidia gpu driver interface version*don't match with driver version",
         "fabric*manager*version*(mismatch|don't match|does not match)",

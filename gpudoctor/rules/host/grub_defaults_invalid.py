@@ -8,7 +8,8 @@ How it is told from its look-alikes: the file and the line are named. Some of th
 words without quotes round them, spaces round the equals sign, `+=` where sh is dash. A setting that is in
 order but overridden by a later file is not meant.
 
-Cure: mend the line and run grub-mkconfig (update-grub) again, and look at its last lines before you reboot.
+Cure: mend the line and run grub-mkconfig (update-grub) again, and look at its last lines before you reboot. What was meant only a
+person knows, so a file with a mistake is never edited by gpudoctor fix.
 
 Sources: grub-mkconfig(8), grub2 source (grub-mkconfig.in); POSIX shell; tried with Debian's grub2.
 """
@@ -39,7 +40,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         f"grub-mkconfig stops at a mistake in {broken.path} and keeps the old grub.cfg: no change of kernel arguments takes effect.",
         (Evidence(Where(broken.path, broken.malformed.line or None), broken.malformed.reason),),
         Cure(
-            "SAFE",
+            "SHOWN",
             "Mend the line, then write grub.cfg anew.",
             (f"sudoedit {broken.path}", advice.update_grub(facts)),
             "Everything that was changed in these files since grub.cfg was last written comes into force at the next boot.",

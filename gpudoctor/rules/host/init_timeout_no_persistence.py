@@ -8,7 +8,8 @@ How it is told from its look-alikes: it is a risk, not a fault seen: a warning f
 starting is slow *and* the kernel's log has an Xid 119, the GPU's own firmware does not answer (`gsp-rpc-timeout`).
 Persistence mode that was set by `nvidia-smi -pm 1` leaves no file; it shows only where NVML may be asked.
 
-Cure: enable and start nvidia-persistenced. Idle GPUs draw a little more power; nothing is restarted.
+Cure: enable and start nvidia-persistenced. Idle GPUs draw a little more power; nothing is restarted. `gpudoctor
+fix` does so where it is installed.
 
 Sources: NVIDIA driver persistence guide; NVIDIA/nvidia-container-toolkit#202, NVIDIA/nvidia-docker#628, #723.
 """
@@ -18,16 +19,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import NoAnswer
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Then, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _SOCKET = "/run/nvidia-persistenced/socket"
 _PROGRAM = "/usr/bin/nvidia-persistenced"
+_UNIT = "nvidia-persistenced.service"
 _MANY = 4
 
 
@@ -54,7 +57,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     if False in modes:
         evidence.append(Evidence(Where("NVML"), f"persistence mode is off on {modes.count(False)} of {len(modes)}"))
     commands = ["sudo systemctl enable --now nvidia-persistenced"] if facts.platform.systemd else ["sudo nvidia-smi -pm 1"]
-    if facts.host.lstat(_PROGRAM) is None and facts.platform.os_id == "debian":
+    lacking = facts.host.lstat(_PROGRAM) is None and facts.platform.os_id == "debian"
+    if lacking:
         commands.insert(0, advice.install(facts, "nvidia-persistenced"))
     yield Finding(
         "nothing keeps the GPUs initialised",
@@ -62,7 +66,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         + (" and can exceed the hook's limit (driver rpc error: timed out)." if count >= _MANY else "."),
         tuple(evidence),
         Cure(
-            "DISRUPTIVE",
+            "SHOWN" if lacking else "DISRUPTIVE",
             "Start nvidia-persistenced now and at each boot.",
             tuple(commands),
             "Idle GPUs draw a little more power.",
@@ -81,6 +85,17 @@ def _modes(facts: Facts) -> list[object]:
     return [each.get("persistence") for each in gpus if isinstance(each, dict)] if isinstance(gpus, list) else []
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Enable and start nvidia-persistenced, where it is installed; without systemd switch persistence mode on."""
+    if not facts.platform.systemd:
+        off = ("nvidia-smi", "-pm", "0")
+        yield Then(("nvidia-smi", "-pm", "1"), "SAFE", "It keeps the GPUs ready until the next boot.", off)
+        return
+    if facts.host.lstat(_PROGRAM) is None and facts.services.unit_file(_UNIT) is None:
+        raise Refused(f"{_UNIT} is not installed: install the package that has it first.")
+    yield steps.restart_unit(facts, _UNIT, "It keeps the GPUs ready, now and after each boot.")
+
+
 RULE = Rule(
     "host/init-timeout-no-persistence",
     75,
@@ -88,6 +103,7 @@ RULE = Rule(
     "nothing keeps the GPUs initialised",
     check,
     needs=("gpu", "module", "driver"),
+    fix=fix,
     signs=(
         "driver rpc error: timed out",
         "driver error: timed out",

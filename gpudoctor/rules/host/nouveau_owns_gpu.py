@@ -10,8 +10,10 @@ How it is told from its look-alikes: the card's driver link in sysfs says nouvea
 installed at all (`host/driver-not-installed`) nouveau is merely what the kernel has: a hint. So is one card
 of several that drives the display by nouveau while NVIDIA's driver has the others.
 
-Cure: keep nouveau from loading, write the initramfs anew, and reboot. Until NVIDIA's driver works, the
-console has no graphics of its own. Where modprobe.d already says so, the initramfs is older than that file.
+Cure: keep nouveau from loading, write the initramfs anew, and reboot. Until NVIDIA's driver works, the console
+has no graphics of its own. Where modprobe.d already says so, the initramfs is older than that file. `gpudoctor
+fix` does so in a file of its own, where NVIDIA's module is there for this kernel; where NVIDIA's driver has
+other GPUs, only with --force, for this one may be there for the screen.
 
 Sources: NVIDIA driver README (nouveau); modprobe.d(5); mattshma/bigdata#133, microsoft/pai#2962,
 kubernetes-sigs/image-builder#1468.
@@ -21,16 +23,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, Rule, Severity, Where
-from gpudoctor.rules import advice, cards
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, Rule, Severity, Where
+from gpudoctor.rules import advice, cards, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.gpu import Function
+    from gpudoctor.model import Steps, Wishes
 
 _OWNERS = frozenset({"nouveau", "nvidiafb", "rivafb", "rivatv"})
+_OWN_FILE = "/etc/modprobe.d/gpudoctor-nouveau.conf"
 _FILE = "/etc/modprobe.d/blacklist-nouveau.conf"
 
 
@@ -78,6 +82,20 @@ def _severity(facts: Facts, owned: Sequence[Function], gpus: Sequence[Function])
     return "hint" if any(gpu.driver == "nvidia" for gpu in gpus if gpu not in owned) or not facts.driver.installed else "error"
 
 
+def fix(facts: Facts, wishes: Wishes) -> Steps:
+    """Keep the owners from loading, in a file of our own, and write the initramfs anew; refused where a screen would go dark."""
+    gpus = cards.on_bus(facts)
+    owners = list(dict.fromkeys(gpu.driver for gpu in gpus if gpu.driver in _OWNERS))
+    cards.refuse_to_take(facts, gpus, wishes)
+    lines = [f"blacklist {owner}\n" for owner in owners if facts.driver.blacklisted(owner or "") is None]
+    if "blacklist nouveau\n" in lines:
+        lines.append("options nouveau modeset=0\n")
+    if lines:
+        yield steps.own_file(_OWN_FILE, "the GPU is for NVIDIA's driver", "".join(lines).encode())
+    yield steps.rebuild_initramfs(facts)
+    yield REBOOT
+
+
 RULE = Rule(
     "host/nouveau-owns-gpu",
     60,
@@ -87,6 +105,7 @@ RULE = Rule(
     breaks=("module", "driver"),
     needs=("gpu",),
     follows=("host/driver-not-installed", "host/gpu-dropped-by-driver-branch", "host/capability-too-old"),
+    fix=fix,
     signs=(
         "could not insert nvidia*: no such device",
         "error inserting nvidia*: no such device",

@@ -10,7 +10,9 @@ How it is told from its look-alikes: the card's driver link in sysfs says NovaCo
 no card does no harm. Where no NVIDIA driver is installed, or NVIDIA's driver has other GPUs of this host,
 this is a hint.
 
-Cure: keep nova_core and nova_drm from loading, write the initramfs anew, and reboot.
+Cure: keep nova_core and nova_drm from loading, write the initramfs anew, and reboot. `gpudoctor fix` does so
+in a file of its own, where NVIDIA's module is there for this kernel; where NVIDIA's driver has other GPUs,
+only with --force.
 
 Sources: kernel source (drivers/gpu/nova-core); beclab/Olares#3963.
 """
@@ -19,15 +21,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, Rule, Where
-from gpudoctor.rules import advice, cards
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, Rule, Where
+from gpudoctor.rules import advice, cards, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _OWNERS = frozenset({"NovaCore", "nova-core", "nova_core"})
+_OWN_FILE = "/etc/modprobe.d/gpudoctor-nova.conf"
 _FILE = "/etc/modprobe.d/blacklist-nova.conf"
 
 
@@ -60,6 +64,16 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, wishes: Wishes) -> Steps:
+    """Keep nova_core and nova_drm from loading, in a file of our own, and write the initramfs anew."""
+    cards.refuse_to_take(facts, cards.on_bus(facts), wishes)
+    lines = [f"blacklist {module}\n" for module in ("nova_core", "nova_drm") if facts.driver.blacklisted(module) is None]
+    if lines:
+        yield steps.own_file(_OWN_FILE, "the GPU is for NVIDIA's driver", "".join(lines).encode())
+    yield steps.rebuild_initramfs(facts)
+    yield REBOOT
+
+
 RULE = Rule(
     "host/nova-core-owns-gpu",
     118,
@@ -69,6 +83,7 @@ RULE = Rule(
     breaks=("module", "driver"),
     needs=("gpu",),
     follows=("host/driver-not-installed",),
+    fix=fix,
     signs=(
         "could not insert nvidia*: no such device",
         "error inserting nvidia*: no such device",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gpudoctor.facts import Facts
 
 CURE = Cure(
-    "DISRUPTIVE",
+    "SHOWN",
     "Read the kernel's log for NVRM and Xid lines, stop what uses the GPU, then reboot.",
     ("sudo dmesg | grep -e NVRM -e Xid", "ps -eo pid,stat,wchan:30,cmd | grep nvidia", "sudo reboot"),
     f"{advice.REBOOT_RISK} If a process in state D holds it up, only a power cycle helps.",

@@ -13,7 +13,7 @@ that option is what NVIDIA's guide gives, this is a hint unless the kernel's log
 
 Cure: switch container_use_xserver_devices (or container_use_devices) on; or give single containers `--security-opt
 label=disable`. The first lets every container use the nodes it was given, the second takes SELinux's separation from
-that container.
+that container. `gpudoctor fix` does the first, by the narrower switch where the policy has it.
 
 Sources: container-selinux (container.te); NVIDIA container toolkit troubleshooting guide;
 NVIDIA/nvidia-container-toolkit#33.
@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Then, Where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _SWITCHES = ("container_use_devices", "container_use_xserver_devices")
 _FOLDER = "/sys/fs/selinux/booleans"
@@ -76,6 +77,16 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Switch on what lets containers use the nodes that they were given: the narrower switch, where the policy has it."""
+    known = [name for name in _SWITCHES if facts.platform.selinux_boolean(name) is not None]
+    if not known:
+        raise Refused(f"This policy has neither {' nor '.join(_SWITCHES)}: upgrade container-selinux, or use label=disable.")
+    set_to = ("setsebool", "-P", known[-1])
+    why = "SELinux lets every container use the device nodes that it was given, now and after each boot."
+    yield Then((*set_to, "on"), "SAFE", why, (*set_to, "off"))
+
+
 RULE = Rule(
     "host/selinux-label",
     42,
@@ -84,6 +95,7 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "nodes"),
+    fix=fix,
     signs=(
         "nvmlerror_nopermission",
         "failed to initialize nvml: insufficient permissions",

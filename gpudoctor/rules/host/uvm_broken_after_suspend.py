@@ -11,7 +11,8 @@ fails right from boot, with 3. A module that was loaded anew since, or memory th
 
 Cure: stop GPU programs and load nvidia_uvm anew; against the next time, let the driver preserve the memory
 and enable its sleep services (it is then written to disk, so that suspending takes longer and needs room in
-/var/tmp).
+/var/tmp). `gpudoctor fix` does the latter, which the next boot brings into force together with a fresh
+nvidia_uvm; it refuses where the sleep services are not there, for then the machine could not sleep any more.
 
 Sources: NVIDIA driver README (power management); ollama/ollama#2934, #4726, #5464, #10053;
 NVIDIA/nvidia-container-toolkit#1155.
@@ -22,17 +23,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.driver import PARAMS
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, NotApplicable, Refused, Rule, Then, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _WAKING = ("PM: suspend exit", "PM: hibernation: hibernation exit", "PM: hibernation exit")
 _LOADED = "Loaded the UVM driver"
 _PRESERVE = "PreserveVideoMemoryAllocations"
+_OWN_FILE = "/etc/modprobe.d/gpudoctor-suspend.conf"
+_UNITS = ("nvidia-suspend.service", "nvidia-hibernate.service", "nvidia-resume.service")
 _FILE = "/etc/modprobe.d/nvidia-power-management.conf"
 
 
@@ -69,13 +73,33 @@ def check(facts: Facts) -> Iterator[Finding]:
             (
                 "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm",
                 f"echo 'options nvidia NVreg_{_PRESERVE}=1 NVreg_TemporaryFilePath=/var/tmp' | sudo tee {_FILE}",
-                "sudo systemctl enable nvidia-suspend.service nvidia-hibernate.service nvidia-resume.service",
+                f"sudo systemctl enable {' '.join(_UNITS)}",
                 advice.rebuild_initramfs(facts),
             ),
             "rmmod fails while a program or container uses the GPU. Preserving needs as much room in /var/tmp as the "
             "GPU has memory.",
         ),
     )
+
+
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Let the driver preserve the GPU's memory from the next boot on, which loads nvidia_uvm anew as well."""
+    lacking = [unit for unit in _UNITS if facts.services.unit_file(unit) is None]
+    if not facts.platform.systemd or lacking:
+        raise Refused(
+            f"{lacking[0] if lacking else 'systemd'} is not on this host: told to preserve its memory without it, the driver does not "
+            "let the machine sleep any more."
+        )
+    option = f"NVreg_{_PRESERVE}"
+    if facts.driver.option("nvidia", option) is None:
+        data = f"options nvidia {option}=1 NVreg_TemporaryFilePath=/var/tmp\n".encode()
+        yield steps.own_file(_OWN_FILE, "the GPU's memory outlasts the machine's sleep", data)
+    else:
+        yield steps.module_option(facts, "nvidia", option, "1", _OWN_FILE, "")
+    why = "They save the GPU's memory before the machine sleeps."
+    yield Then(("systemctl", "enable", *_UNITS), "SAFE", why, ("systemctl", "disable", *_UNITS))
+    yield steps.rebuild_initramfs(facts)
+    yield REBOOT
 
 
 RULE = Rule(
@@ -85,6 +109,7 @@ RULE = Rule(
     "the machine has slept since nvidia-uvm was loaded",
     check,
     needs=("gpu", "module", "driver", "uvm"),
+    fix=fix,
     signs=(
         "cuda failure 999",
         "failed to initialize cuda: unknown error",

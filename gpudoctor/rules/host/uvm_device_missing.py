@@ -11,7 +11,8 @@ written before. Without any module for this kernel it is `host/driver-module-mis
 only where the driver is loaded. In an LXC guest the node is the host's to give.
 
 Cure: make the node now (nvidia-modprobe), and before docker.service at each boot, by a drop-in; set load-kmods back
-to true where that was switched off. Nothing that runs is touched.
+to true where that was switched off. Nothing that runs is touched. `gpudoctor fix` writes the drop-in only where
+neither the hook nor the runtime makes the node in time.
 
 Sources: nvidia-modprobe(1); libnvidia-container (load-kmods); NVIDIA/nvidia-docker#106, #139, #526.
 """
@@ -20,16 +21,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Severity, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Severity, Then, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.facts.driver import Directive
+    from gpudoctor.model import Steps, Wishes
 
 _NODE = "/dev/nvidia-uvm"
 _MODPROBE = "/usr/bin/nvidia-modprobe"
+_OWN_DROP_IN = "/etc/systemd/system/docker.service.d/gpudoctor-uvm.conf"
 _DROP_IN = "/etc/systemd/system/docker.service.d/nvidia-uvm.conf"
 
 
@@ -60,10 +64,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _judged(facts: Facts) -> tuple[Severity, str, tuple[Evidence, ...], str]:
     """Return how bad the missing node is here, in words, what shows it, and the command that has to come first ("" for none)."""
     docker, toolkit = facts.docker, facts.toolkit
-    replaced = next(
-        (each for each in facts.driver.modprobe if (each.verb, each.module) == ("install", "nvidia_uvm") and _nothing(each.rest)),
-        None,
-    )
+    replaced = next(iter(_replaced(facts)), None)
     if replaced is not None:
         words = "modprobe.d keeps the nvidia-uvm module from loading, so CUDA works neither on the host nor in a container."
         shows = (Evidence(Where(replaced.path, replaced.line), f"install nvidia-uvm {replaced.rest}"),)
@@ -93,6 +94,13 @@ def _judged(facts: Facts) -> tuple[Severity, str, tuple[Evidence, ...], str]:
         return "warning", words, where, ""
     words = "CUDA needs it; the first CUDA program on the host makes it, a container that starts before does without."
     return "hint", words, (), ""
+
+
+def _replaced(facts: Facts) -> list[Directive]:
+    """Return the modprobe.d lines that load nothing in place of nvidia-uvm."""
+    return [
+        each for each in facts.driver.modprobe if (each.verb, each.module) == ("install", "nvidia_uvm") and _nothing(each.rest)
+    ]
 
 
 def _nothing(command: str) -> bool:
@@ -138,6 +146,25 @@ def _cure(facts: Facts, first: str) -> Cure:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Take away what keeps the node from being made, make it now, and before Docker at each boot where nothing else will in time."""
+    docker, toolkit = facts.docker, facts.toolkit
+    replaced, named = _replaced(facts), _named(facts)
+    hook = docker.installed and toolkit.hook_acts
+    yield from steps.without_directives(facts, replaced)
+    if hook and toolkit.setting("nvidia-container-cli", "load-kmods") is False:
+        yield steps.toolkit_setting(facts, "nvidia-container-cli.load-kmods", value=True)
+    make = steps.make_uvm(facts)
+    yield Then(make, "SAFE", "It loads nvidia-uvm and makes its device nodes.")
+    in_time = not named and (hook or (docker.installed and toolkit.runtime_path == "jit-cdi"))
+    if in_time or facts.services.unit_file("docker.service") is None:
+        return
+    # No daemon-reload, which could take GPUs from containers that run: the drop-in is for the next boot.
+    yield steps.own_file(
+        _OWN_DROP_IN, "the GPU's nodes are there before Docker", f"[Service]\nExecStartPre=-{' '.join(make)}\n".encode()
+    )
+
+
 RULE = Rule(
     "host/uvm-device-missing",
     43,
@@ -146,6 +173,7 @@ RULE = Rule(
     check,
     breaks=("uvm",),
     needs=("gpu", "module", "driver"),
+    fix=fix,
     signs=(
         "stat failed: /dev/nvidia-*: no such file or directory",
         "/dev/nvidia-uvm: no such file or directory",

@@ -9,7 +9,8 @@ line in the kernel log (or cuInit's 3, which a run of CUDA shows) tells. With `h
 CUDA worked until the machine slept. Fabric manager says 802; a container that alone fails says 999.
 
 Cure: switch HMM off by a module option and load nvidia-uvm anew, or reboot. Only programs that let the GPU
-reach ordinary malloc memory need HMM.
+reach ordinary malloc memory need HMM. `gpudoctor fix` does so; without leave to interrupt anything it only
+writes the option.
 
 Sources: CUDA toolkit release notes (HMM and KASLR); NVIDIA/open-gpu-kernel-modules#797, #901, #947;
 ollama/ollama#11593.
@@ -19,14 +20,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Then, Where
+from gpudoctor.rules import steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _SWITCH = "/sys/module/nvidia_uvm/parameters/uvm_disable_hmm"
+_OWN_FILE = "/etc/modprobe.d/gpudoctor-uvm-hmm.conf"
 _FILE = "/etc/modprobe.d/nvidia-uvm-hmm.conf"
 _WORDS = "request_free_mem_region() err"
 
@@ -64,6 +68,14 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Switch HMM off by a module option, and load nvidia_uvm anew, which takes effect at once unless a program has the GPU."""
+    yield steps.module_option(facts, "nvidia_uvm", "uvm_disable_hmm", "1", _OWN_FILE, "there is no room for HMM on this host")
+    for argv in (("rmmod", "nvidia_uvm"), ("modprobe", "nvidia_uvm")):
+        why = "nvidia_uvm is loaded anew with the option; it cannot be while a program uses the GPU."
+        yield Then(argv, "DISRUPTIVE", why, argv)
+
+
 RULE = Rule(
     "host/uvm-hmm-cuinit-3",
     21,
@@ -72,6 +84,7 @@ RULE = Rule(
     check,
     breaks=("uvm",),
     needs=("gpu", "module", "driver"),
+    fix=fix,
     signs=(
         "cuda_error_not_initialized",
         "cuda driver library init failure: 3",

@@ -56,7 +56,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             Evidence(Where(_CONFIG), "absent" if text is None else "no ServerAddress"),
         ),
         Cure(
-            "DISRUPTIVE",
+            "SHOWN",
             f"Copy the client token of your licence server into {folder} and restart nvidia-gridd.",
             (
                 f"sudo install -m 0744 client_configuration_token_*.tok {folder}/",

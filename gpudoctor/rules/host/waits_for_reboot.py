@@ -9,7 +9,8 @@ How it is told from its look-alikes: running and coming arguments are both shown
 written since the edit, a reboot alone changes nothing, and this is said. If the loaded driver already differs
 from its libraries, that is `host/driver-library-mismatch`, and this follows from it.
 
-Cure: reboot when it suits; where needed, write grub.cfg anew first.
+Cure: reboot when it suits; where needed, write grub.cfg anew first. `gpudoctor fix` writes it and announces
+the reboot.
 
 Sources: kernel-command-line(7) of systemd; grub-mkconfig(8); update-notifier of Debian and Ubuntu.
 """
@@ -20,14 +21,15 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.formats import cmdline
 from gpudoctor.host import NoAnswer
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import REBOOT, Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.boot import Args
+    from gpudoctor.model import Steps, Wishes
 
 _UNIFIED = "systemd.unified_cgroup_hierarchy"
 _CGROUP = (_UNIFIED, "systemd.legacy_systemd_cgroup_controller", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE", "cgroup_no_v1")
@@ -55,10 +57,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _arguments(facts: Facts) -> Iterator[Finding]:
     boot = facts.boot
     coming = boot.next_args
-    if coming is None:
-        return
-    differing = [name for name in _CGROUP if _differs(facts, name, coming)]
-    if not differing:
+    differing = _differing(facts)
+    if coming is None or not differing:
         return
     evidence = []
     for name in differing:
@@ -80,6 +80,12 @@ def _arguments(facts: Facts) -> Iterator[Finding]:
             advice.REBOOT_RISK,
         ),
     )
+
+
+def _differing(facts: Facts) -> list[str]:
+    """Return the cgroup arguments that the next boot is given otherwise."""
+    coming = facts.boot.next_args
+    return [] if coming is None else [name for name in _CGROUP if _differs(facts, name, coming)]
 
 
 def _differs(facts: Facts, name: str, coming: Args) -> bool:
@@ -114,6 +120,14 @@ def _not_written(facts: Facts, names: list[str], coming: Args) -> str | None:
     return None if same else path
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Write grub.cfg anew where that was forgotten, and announce the reboot."""
+    coming, differing = facts.boot.next_args, _differing(facts)
+    if coming is not None and differing and _not_written(facts, differing, coming) is not None:
+        yield steps.update_grub(facts)
+    yield REBOOT
+
+
 RULE = Rule(
     "host/waits-for-reboot",
     47,
@@ -121,4 +135,5 @@ RULE = Rule(
     "a change waits for a reboot",
     check,
     follows=("host/driver-library-mismatch",),
+    fix=fix,
 )

@@ -10,7 +10,7 @@ How it is told from its look-alikes: `packaging/apt-signed-by-conflict` makes ap
 values"). A key that is there and good does not help where the network is not; that is not looked at.
 
 Cure: fetch the key anew, or open the file to everybody (keys are public). CUDA's key comes with NVIDIA's package
-cuda-keyring. Nothing installed is touched.
+cuda-keyring. Nothing installed is touched. `gpudoctor fix` opens files and folders, and fetches nothing.
 
 Sources: sources.list(5); NVIDIA container toolkit installation guide; NVIDIA's notice on the rotated CUDA key;
 NVIDIA/nvidia-container-toolkit#81, #160, #409.
@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.packages import APT
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Rule, Then, Where
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
     from gpudoctor.formats.apt import Source
+    from gpudoctor.model import Steps, Wishes
 
 _TOOLKIT_KEY = "DDCAE044F796ECB0"
 _CUDA_KEY = "A4B469963BF863CC"
 _TOOLKIT_URL = "https://nvidia.github.io/libnvidia-container/gpgkey"
+_READ = 0o444
 _ENTER = 0o005  # list and enter, for others
 _ARMOUR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 
@@ -52,8 +54,14 @@ def check(facts: Facts) -> Iterator[Finding]:
     sources = facts.packages.nvidia_apt_sources
     if not sources:
         raise NotApplicable("APT has no source of NVIDIA's.")
+    for source, key, fault in _faults(facts):
+        yield _finding(source, key, fault)
+
+
+def _faults(facts: Facts) -> Iterator[tuple[Source, str, _Fault]]:
+    """Yield each source whose key APT does not have or cannot use, that key's number, and what is wrong with it."""
     seen: set[tuple[str, str | None]] = set()
-    for source in sources:
+    for source in facts.packages.nvidia_apt_sources:
         key = _CUDA_KEY if "developer.download.nvidia.com/compute/cuda/" in source.uri else _TOOLKIT_KEY
         if "nvidia.github.io/" not in source.uri and key is not _CUDA_KEY:
             continue  # a repository whose key is not known here
@@ -62,7 +70,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         seen.add((key, source.signed_by))
         fault = _fault(facts, source, key)
         if fault is not None:
-            yield _finding(source, key, fault)
+            yield source, key, fault
 
 
 def _finding(source: Source, key: str, fault: _Fault) -> Finding:
@@ -164,12 +172,29 @@ def _unarmoured(data: bytes) -> bytes:
     return found
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Open keys, and their folders, to everybody; a key that has to be fetched is the administrator's."""
+    for _source, _key, fault in _faults(facts):
+        if fault.closed is None:
+            continue
+        if fault.closed != fault.path:
+            stat = facts.host.followed(fault.closed)
+            undo = None if stat is None else ("chmod", f"{stat.mode:04o}", fault.closed)
+            yield Then(
+                ("chmod", "a+rx", fault.closed), "SAFE", "The user _apt, who checks signatures, can look into it then.", undo
+            )
+        key = facts.host.followed(fault.path)
+        if key is not None and key.mode & _READ != _READ:
+            yield Edit(fault.path, facts.host.read(fault.path), key.mode | _READ)
+
+
 RULE = Rule(
     "packaging/apt-key-missing",
     44,
     "warning",
     "APT lacks the key of an NVIDIA repository",
     check,
+    fix=fix,
     signs=(
         "no_pubkey (ddcae044f796ecb0|a4b469963bf863cc|f60f4b3d7fa2af80)",
         "(nvidia.github.io|developer.download.nvidia.com)*no_pubkey",

@@ -10,7 +10,8 @@ How it is told from its look-alikes: with `packaging/apt-key-missing` the source
 be checked (NO_PUBKEY). The same address with the same key in two files only makes APT warn.
 
 Cure: keep one file, put the other aside (a name that ends in .disabled is passed over in silence), then `apt-get
-update`. Nothing installed is touched.
+update`. Nothing installed is touched. `gpudoctor fix` comments the other lines out (Enabled: no in a .sources
+file).
 
 Sources: NVIDIA container toolkit troubleshooting guide; NVIDIA/libnvidia-container#194, NVIDIA/nvidia-docker#1626;
 apt's source code.
@@ -21,13 +22,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.packages import APT
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Refused, Rule, Where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.formats.apt import Source
+    from gpudoctor.model import Steps, Wishes
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -37,16 +39,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     sources = facts.packages.nvidia_apt_sources
     if not sources:
         raise NotApplicable("APT has no source of NVIDIA's.")
-    same: dict[tuple[str, str], list[Source]] = {}
-    for source in sources:
-        uri = source.uri.rstrip("/")
-        if "$(ARCH)" in uri:
-            uri = uri.replace("$(ARCH)", {"x86_64": "amd64", "aarch64": "arm64"}.get(facts.platform.machine, ""))
-        same.setdefault((uri, source.suite), []).append(source)
     seen: set[tuple[str, ...]] = set()
-    for (uri, _), group in same.items():
+    for uri, group in _groups(facts):
         paths = tuple(sorted({each.path for each in group}))
-        if len({each.signed_by for each in group}) == 1 or paths in seen:
+        if paths in seen:
             continue
         seen.add(paths)
         kept = _kept(group)
@@ -61,6 +57,19 @@ def check(facts: Facts) -> Iterator[Finding]:
                 "None: nothing installed is touched.",
             ),
         )
+
+
+def _groups(facts: Facts) -> Iterator[tuple[str, list[Source]]]:
+    """Yield each address of NVIDIA's that stands with several values of signed-by for one suite, and its sources."""
+    same: dict[tuple[str, str], list[Source]] = {}
+    for source in facts.packages.nvidia_apt_sources:
+        uri = source.uri.rstrip("/")
+        if "$(ARCH)" in uri:
+            uri = uri.replace("$(ARCH)", {"x86_64": "amd64", "aarch64": "arm64"}.get(facts.platform.machine, ""))
+        same.setdefault((uri, source.suite), []).append(source)
+    for (uri, _), group in same.items():
+        if len({each.signed_by for each in group}) > 1:
+            yield uri, group
 
 
 def _kept(group: list[Source]) -> Source:
@@ -83,12 +92,42 @@ def _aside(kept: Source, group: list[Source], sources: tuple[Source, ...]) -> tu
     return tuple(commands)
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Comment the other sources out (in a .sources file: switch their stanza off), so that one value of signed-by is left."""
+    groups = [group for _uri, group in _groups(facts)]
+    gone = {each for group in groups for each in group if each.signed_by != _kept(group).signed_by}
+    places = {(each.path, each.line) for each in gone}
+    # One stanza of a .sources file may name several addresses.
+    for each in facts.packages.apt_sources:
+        if each.enabled and (each.path, each.line) in places and each not in gone:
+            raise Refused(f"{each.path}:{each.line} names {each.uri} in the same stanza, which has to stay: part them by hand.")
+    for path in sorted({path for path, _ in places}):
+        lines = facts.host.read(path).split(b"\n")
+        for number in sorted((line for at, line in places if at == path), reverse=True):
+            if path.endswith(".sources"):
+                _switch_off(lines, number)
+            else:
+                lines[number - 1] = b"# " + lines[number - 1]
+        yield Edit(path, b"\n".join(lines))
+
+
+def _switch_off(lines: list[bytes], number: int) -> None:
+    """Set ``Enabled: no`` in the stanza that begins with this line."""
+    end = next((at for at in range(number, len(lines)) if not lines[at].strip()), len(lines))
+    told = next((at for at in range(number - 1, end) if lines[at].lower().startswith(b"enabled:")), None)
+    if told is not None:
+        lines[told] = b"Enabled: no"
+    else:
+        lines.insert(number - 1, b"Enabled: no")
+
+
 RULE = Rule(
     "packaging/apt-signed-by-conflict",
     45,
     "warning",
     "APT's sources disagree on the key of one repository",
     check,
+    fix=fix,
     signs=(
         "conflicting values set for option signed-by regarding source https://(nvidia.github.io|developer.download.nvidia.com)*",
     ),
