@@ -197,7 +197,7 @@ def _place(hands: Hands, entry: Entry, interruption: Callable[[], None]) -> tupl
         if each.change.after is None or hands.run is None or entry.undoes:
             continue
         folder = each.change.target.rpartition("/")[0]
-        said = judge(each.change.target, f"{folder}/{each.temporary}", hands.run)
+        said = judge(each.change.target, f"{folder}/{each.temporary}", hands.run, existed=each.change.before is not None)
         if said.problem:
             raise _FailedError(f"{said.tool} on the new {each.change.path}", said.problem)
         if said.tool and said.tool not in judged:

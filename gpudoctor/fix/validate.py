@@ -24,19 +24,19 @@ class Judgement(NamedTuple):
     problem: str = ""
 
 
-def judge(path: str, staged: str, run: Run) -> Judgement:
+def judge(path: str, staged: str, run: Run, *, existed: bool = True) -> Judgement:
     """Ask the tool that reads the file at ``path`` for a judgement of its new form, which is at ``staged``.
 
-    A file that the tool refuses in its old form already is not blamed on the edit.
+    A file that the tool refuses in its old form already is not blamed on the edit; one that ``existed`` not has no old form.
     """
     for argv in _tools(path, staged):
         said = _ask(argv, run)
         if said is None:
             continue
-        if said:
+        if said and existed:
             before = _ask(tuple(path if word == staged else word for word in argv), run)
             if before:
-                return Judgement(argv[0], "")
+                return Judgement()
         return Judgement(argv[0], said)
     return Judgement()
 
@@ -63,8 +63,9 @@ def _ask(argv: tuple[str, ...], run: Run) -> str | None:
         return None
     if not ran.rc:
         return ""
-    lines = [line.strip() for line in (ran.err or ran.out).decode("utf-8", "replace").splitlines() if line.strip()]
+    said = (ran.err or ran.out).decode("utf-8", "replace")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     words = " ".join(lines[-1:]) or f"exit code {ran.rc}"
-    if any(sign in words for sign in ("unknown flag", "unknown shorthand flag", "is not a docker command", "unknown command")):
+    if any(sign in said for sign in ("unknown flag", "unknown shorthand flag", "is not a docker command", "unknown command")):
         return None
     return words[:300]

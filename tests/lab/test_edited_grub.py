@@ -59,12 +59,18 @@ def mkconfig(work: Path, files: Files, *, bash: bool = False) -> tuple[int, list
 def asked(name: str) -> tuple[Files, list[str]]:
     """Return the files of a fixture and the words of what is asked."""
     path = FOLDER / "grub" / name
-    return opened(path.read_bytes()), path.with_name(f"{name}.diff").read_bytes().partition(b"\n")[0].decode().lstrip("# ").split()
+    return opened(path.read_bytes()), path.with_name(f"{name}.diff").read_bytes().partition(b"\n")[0].decode().lstrip(
+        "# "
+    ).split()
 
 
 def names(outcome: str) -> list[str]:
     """Return the fixtures whose expectation is an edit (``---``), a refusal, or a malformed file."""
-    found = [each for each in sorted((FOLDER / "grub").glob("*.diff")) if each.read_bytes().partition(b"\n")[2].startswith(outcome.encode())]
+    found = [
+        each
+        for each in sorted((FOLDER / "grub").glob("*.diff"))
+        if each.read_bytes().partition(b"\n")[2].startswith(outcome.encode())
+    ]
     assert found
     return [each.with_suffix("").name for each in found]
 
@@ -126,7 +132,10 @@ def test_what_is_refused_for_being_lost_would_be_lost(tmp_path: Path, name: str,
     files, words = asked(name)
     with pytest.raises(Unsafe) as caught:
         edited(files, words)
-    if not any(sign in caught.value.reason for sign in ("would be lost", "which wins", "would not be reached")) or words[1] != style:
+    if (
+        not any(sign in caught.value.reason for sign in ("would be lost", "which wins", "would not be reached"))
+        or words[1] != style
+    ):
         pytest.skip("refused for another reason")
     line = f'{KEY}="${KEY} {words[2]}"\n'.encode()
     place = MAIN if style == "main" else "/etc/default/grub.d/99-gpudoctor.cfg"
@@ -140,7 +149,15 @@ def test_what_is_refused_for_being_lost_would_be_lost(tmp_path: Path, name: str,
 
 @pytest.mark.parametrize(
     ("value", "cut"),
-    [("quiet # a", True), ("quiet; a", True), ("quiet\na", True), ("quiet & a", True), ("quiet | a", True), ("quiet#a", False), ("'quiet; a'", False)],
+    [
+        ("quiet # a", True),
+        ("quiet; a", True),
+        ("quiet\na", True),
+        ("quiet & a", True),
+        ("quiet | a", True),
+        ("quiet#a", False),
+        ("'quiet; a'", False),
+    ],
 )
 def test_where_grub_itself_ends_the_line(tmp_path: Path, value: str, cut: bool):  # noqa: FBT001 - a parameter of the table
     """What the editor refuses for: GRUB's own checker takes an unclosed block behind these signs for a command, and elsewhere for a word."""
