@@ -21,13 +21,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor import tables
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 
 # Until runc 1.1.7 a named node needs its link too.
@@ -90,6 +91,57 @@ def _run(facts: Facts) -> str:
     return f"docker run --gpus all {nodes} IMAGE"
 
 
+_UDEV_RULE = "/etc/udev/rules.d/71-gpudoctor-dev-char.rules"
+_UDEV_TEXT = """# Written by gpudoctor fix: the links in /dev/char by which systemd knows the GPU's device nodes.
+ACTION=="add", DEVPATH=="/bus/pci/drivers/nvidia", RUN+="{ctk} system create-dev-char-symlinks --create-all"
+"""
+_KUBELET = ("/var/lib/kubelet/config.yaml", "/etc/rancher/k3s", "/etc/rancher/rke2", "/var/snap/microk8s/current")
+
+
+def fix(facts: Facts, wishes: Wishes) -> Steps:
+    """Give Docker the cgroupfs driver where the hook serves --gpus; where named nodes alone lack their links, have udev make these."""
+    toolkit = facts.toolkit
+    if (
+        not (toolkit.gpus_path == "hook" and not toolkit.no_cgroups)
+        and toolkit.ctk is not None
+        and toolkit.since("dev-char-symlinks")
+    ):
+        yield Edit(_UDEV_RULE, _UDEV_TEXT.format(ctk=toolkit.ctk).encode())
+        yield steps.then("udevadm control --reload", "udev reads its rules anew.", undo="udevadm control --reload")
+        yield steps.then(
+            f"{toolkit.ctk} system create-dev-char-symlinks --create-all",
+            "The links for the running kernel; containers are started anew.",
+        )
+        return
+    yield from _cgroupfs(facts, wishes)
+
+
+def _cgroupfs(facts: Facts, wishes: Wishes) -> Steps:
+    from gpudoctor.formats.edit import daemon_json as editor
+
+    kubelet = next((path for path in _KUBELET if facts.host.exists(path)), None)
+    if kubelet is not None and not wishes.force:
+        raise Refused(
+            f"{kubelet} says that a kubelet runs here, which must have the same cgroup driver as Docker: start GPU containers by CDI instead.",
+            forcible=True,
+        )
+    options = facts.docker.config.value.get("exec-opts")
+    named = [each for each in options if isinstance(each, str) and each.startswith(_DRIVER)] if isinstance(options, list) else []
+    docker = facts.docker
+    argv = docker.daemon.argv if docker.daemon is not None else docker.unit_argv
+    if not named and any(_DRIVER in word for word in argv):
+        raise Refused("The cgroup driver stands on dockerd's command line: change it in the unit's drop-in.")
+
+    def change(data: bytes | None) -> bytes:
+        for each in named:
+            data = editor.replace_element(data or b"", ("exec-opts",), each, f"{_DRIVER}cgroupfs")
+        return editor.append(data, ("exec-opts",), f"{_DRIVER}cgroupfs")
+
+    yield steps.daemon_json(facts, change)
+    yield steps.restart_docker(facts)
+
+
+_DRIVER = "native.cgroupdriver="
 RULE = Rule(
     "docker/daemon-reload-loses-gpu",
     8,
@@ -97,6 +149,7 @@ RULE = Rule(
     "containers lose the GPU at systemctl daemon-reload",
     check,
     needs=("gpu", "driver", "daemon", "toolkit"),
+    fix=fix,
     signs=(
         "(after|for)?(a while|some time|idle|extended period|a few hours|few hours|several hours|couple of days|few days|timeout)* + (docker|container) + gpu",
         "(stops|stopped|loses|lost|losing)?(access to|using|accessing|seeing)?gpu + (docker|container)",
