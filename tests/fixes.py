@@ -47,12 +47,20 @@ def text(made: Plan) -> bytes:
     return b"".join(parts)
 
 
+def expectation(path: Path, rule: Rule) -> bytes:
+    """Return what stands in a ``.fix`` file: the plan, and what --force makes of it where it was refused without."""
+    plain = plan_for(path, rule)
+    if not any(outcome.expected == "forcible" for outcome in plain.outcomes):
+        return text(plain)
+    return text(plain) + b"with --force:\n" + text(plan_for(path, rule, Wishes(force=True)))
+
+
 def main(names: list[str]) -> None:
     """Write the expectations of the named rules, of all with a fix where none is named."""
     rules = engine.chosen(names) if names else engine.all_rules()
     for rule in rules:
         for path in bad_hosts(rule) if rule.fix is not None else ():
-            path.with_suffix(".fix").write_bytes(text(plan_for(path, rule)))
+            path.with_suffix(".fix").write_bytes(expectation(path, rule))
 
 
 if __name__ == "__main__":

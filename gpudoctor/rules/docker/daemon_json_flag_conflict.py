@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.formats import dockerd
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.rules import advice, steps
 from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _MERGES_RUNTIMES = (18, 9)
 
@@ -81,6 +82,32 @@ def check(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Take the option out of daemon.json: the flag is what the daemon runs with, where it runs at all."""
+    from gpudoctor.formats.edit import daemon_json as editor
+
+    docker = facts.docker
+    merges = not docker.version_numbers or docker.version_numbers >= _MERGES_RUNTIMES
+    for daemon, config in docker.configs:
+        line = docker.unit_line if daemon is None or daemon.kind == "rootful" else None
+        argv = docker.unit_argv if line is not None else daemon.argv if daemon is not None else ()
+        keys = dockerd.keys(config.value)
+        both = {flag.key for flag in dockerd.flags(argv) if flag.key in keys} - ({"runtimes"} if merges else set())
+        if not both:
+            continue
+
+        def change(data: bytes | None, both: set[str] = both, keys: dict[str, str] = keys) -> bytes:
+            for key in sorted(both):
+                data = editor.remove(data or b"", tuple(keys[key].split(".")), prune=True)
+            return data or b""
+
+        yield steps.daemon_json(facts, change, daemon)
+        if daemon is not None:
+            yield steps.restart_docker(facts, daemon)
+        else:
+            yield steps.then(_daemon.restart(facts, None, "start"), "Docker is down and can start now.")
+
+
 RULE = Rule(
     "docker/daemon-json-flag-conflict",
     89,
@@ -88,5 +115,6 @@ RULE = Rule(
     "an option is both a flag and in daemon.json",
     check,
     breaks=("daemon",),
+    fix=fix,
     signs=("specified*as a flag and in the configuration file + nvidia",),
 )

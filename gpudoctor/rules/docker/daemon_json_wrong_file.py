@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.facts.docker import ROOTFUL_JSON, SNAP_JSON
 from gpudoctor.host import Absent, NoAnswer
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.docker import ConfigFile
+    from gpudoctor.model import Steps, Wishes
 
 SYNOLOGY_JSON = "/var/packages/ContainerManager/etc/dockerd.json"
 
@@ -106,6 +107,16 @@ def _rootless_waits(facts: Facts) -> bool:
     return any(facts.host.lstat(f"{home}/.config/systemd/user/docker.service") is not None for home in docker.homes)
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Register the runtime in the daemon.json that the daemon does read; the file that nobody reads stays as it is."""
+    if facts.toolkit.runtime is None:
+        raise Refused(
+            "nvidia-container-runtime is not on this daemon's PATH, so registering it helps nobody: install the toolkit first."
+        )
+    yield steps.daemon_setting(facts, ("runtimes", "nvidia", "path"), "nvidia-container-runtime", facts.docker.daemon)
+    yield steps.restart_docker(facts, facts.docker.daemon)
+
+
 RULE = Rule(
     "docker/daemon-json-wrong-file",
     108,
@@ -115,6 +126,7 @@ RULE = Rule(
     breaks=("runtime",),
     needs=("gpu",),
     follows=("docker/docker-snap",),
+    fix=fix,
     signs=(
         "no runtime for nvidia is configured",
         "unknown or invalid runtime name: nvidia",

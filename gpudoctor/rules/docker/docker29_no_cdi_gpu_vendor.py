@@ -23,13 +23,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import Denied
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _VENDORS = ("nvidia.com/", "amd.com/")
 
@@ -74,6 +75,13 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Have nvidia-ctk write the CDI spec by which this Docker serves --gpus."""
+    if facts.toolkit.ctk is None or facts.toolkit.cdi_hook is None:
+        raise Refused("nvidia-ctk, which writes the CDI spec, is not installed.")
+    yield steps.then("nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "Docker reads CDI specs at each request.")
+
+
 RULE = Rule(
     "docker/docker29-no-cdi-gpu-vendor",
     93,
@@ -83,6 +91,7 @@ RULE = Rule(
     breaks=("container",),
     needs=("gpu", "driver", "daemon", "toolkit"),
     follows=("toolkit/toolkit-not-installed", "cdi/cdi-unresolvable"),
+    fix=fix,
     signs=(
         "failed to discover gpu vendor from cdi",
         "no known gpu vendor found",

@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.host import NoAnswer, Unseen
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.rules import advice, steps
 from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Layer
+    from gpudoctor.model import Layer, Steps, Wishes
 
 _SAYS_CDI = (26,)
 """From 26.0 on docker info lists the CDI folders where CDI is on."""
@@ -152,6 +152,11 @@ def _edited(facts: Facts) -> bool | None:
     return stat.mtime > started
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Restart the daemon that this is about."""
+    yield steps.restart_docker(facts, facts.docker.daemon)
+
+
 RULE = Rule(
     "docker/docker-not-restarted",
     50,
@@ -160,6 +165,7 @@ RULE = Rule(
     check,
     breaks=("runtime",),
     needs=("gpu", "daemon"),
+    fix=fix,
     signs=(
         "could not select device driver",
         "no runtime for nvidia is configured",

@@ -22,13 +22,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import Unseen
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import steps
 from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -84,6 +86,20 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Start Docker by systemd, where it is the system's own and its daemon.json lets it start."""
+    docker = facts.docker
+    if docker.kind != "rootful" or not facts.platform.systemd or "/run/user/" in docker.address:
+        raise Refused(
+            "Only a Docker that systemd starts for the whole system is started here; the commands for this one are above."
+        )
+    if docker.config.malformed is not None:
+        raise Refused(f"{docker.config.path} is not valid, so that Docker would not start: mend it first.")
+    yield steps.then(
+        "systemctl enable --now docker", "Docker starts now and at each boot; read in its journal why it had stopped."
+    )
+
+
 RULE = Rule(
     "docker/docker-not-running",
     24,
@@ -92,4 +108,5 @@ RULE = Rule(
     check,
     breaks=("daemon",),
     follows=("docker/daemon-json-invalid", "docker/daemon-json-flag-conflict", "docker/runtime-not-registered"),
+    fix=fix,
 )

@@ -26,14 +26,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.docker import ROOTFUL_JSON
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _NAMED = 3  # containers named in the evidence
 
@@ -97,6 +98,16 @@ def _configured(facts: Facts) -> Iterator[Evidence]:
         yield Evidence(Where(toolkit.config_path, mode), f"mode is {toolkit.mode}, which only the nvidia runtime serves")
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Register the runtime in the daemon.json that this daemon reads, and restart it."""
+    if facts.toolkit.runtime is None:
+        raise Refused(
+            "nvidia-container-runtime is not installed, and a runtime without its program helps nobody: install the toolkit first."
+        )
+    yield steps.daemon_setting(facts, ("runtimes", "nvidia", "path"), "nvidia-container-runtime")
+    yield steps.restart_docker(facts)
+
+
 RULE = Rule(
     "docker/runtime-not-registered",
     4,
@@ -106,6 +117,7 @@ RULE = Rule(
     breaks=("runtime",),
     needs=("gpu", "toolkit"),
     follows=("docker/daemon-json-wrong-file",),
+    fix=fix,
     signs=(
         "no runtime for nvidia is configured",
         "unknown or invalid runtime name: nvidia",

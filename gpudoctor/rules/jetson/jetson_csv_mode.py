@@ -23,12 +23,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _TITLE = "csv mode of this Jetson is not in place"
 _CUDA = "libcuda.so.1"
@@ -149,6 +150,14 @@ def _gpus_alone(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Set the runtime's mode back to auto, or have the linker's cache know Tegra's libraries."""
+    if facts.toolkit.mode == "legacy":
+        yield steps.toolkit_setting(facts, "nvidia-container-runtime.mode", "auto")
+    elif not facts.driver.cached(_CUDA) and facts.driver.library(_CUDA) is not None:
+        yield steps.then("ldconfig", "It writes the linker's cache anew.")
+
+
 RULE = Rule(
     "jetson/jetson-csv-mode",
     27,
@@ -157,6 +166,7 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "libraries", "toolkit"),
+    fix=fix,
     signs=(
         "load library failed: libcuda.so.1",
         "stat failed: /dev/nvidiactl: no such file",

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.facts.lxc import UID_MAP
 from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _TABLE = "nvidia-container-cli"
 
@@ -69,6 +70,11 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Set no-cgroups to true in this guest."""
+    yield steps.toolkit_setting(facts, f"{_TABLE}.no-cgroups", value=True)
+
+
 RULE = Rule(
     "lxc/lxc-needs-no-cgroups",
     28,
@@ -77,6 +83,7 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    fix=fix,
     signs=(
         "failed to add device rules",
         "devices.allow: operation not permitted",

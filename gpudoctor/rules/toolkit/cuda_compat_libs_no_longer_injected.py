@@ -23,13 +23,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor import tables
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -99,6 +100,17 @@ def _cure(facts: Facts) -> Cure:
     )
 
 
+def fix(facts: Facts, wishes: Wishes) -> Steps:
+    """Switch on again what keeps the image's libraries out, where that is safe."""
+    toolkit = facts.toolkit
+    if toolkit.version_numbers < (1, 17, 8) and not wishes.force:
+        raise Refused("Before toolkit 1.17.8 the hook is what CVE-2025-23266 is about: upgrade the toolkit first.", forcible=True)
+    if toolkit.setting("features", "disable-cuda-compat-lib-hook") is True:
+        yield steps.toolkit_setting(facts, "features.disable-cuda-compat-lib-hook", value=False)
+    else:
+        yield steps.toolkit_setting(facts, "nvidia-container-runtime.modes.legacy.cuda-compat-mode", "ldconfig")
+
+
 RULE = Rule(
     "toolkit/cuda-compat-libs-no-longer-injected",
     112,
@@ -106,6 +118,7 @@ RULE = Rule(
     "an image's CUDA compatibility libraries are not used",
     check,
     needs=("gpu", "driver", "libraries", "toolkit"),
+    fix=fix,
     signs=(
         "ptx was compiled with an unsupported toolchain",
         "cuda_error_unsupported_ptx_version",

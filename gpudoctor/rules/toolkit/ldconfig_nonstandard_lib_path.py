@@ -22,12 +22,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.driver import LIBRARY_FOLDERS, ODD_LIBRARY_FOLDERS
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _CUDA = "libcuda.so.1"
 _TABLE = "nvidia-container-cli"
@@ -89,6 +91,23 @@ def _cure(facts: Facts, folder: str) -> Cure:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Make the libraries' folder known to the linker, or write a CDI spec that names it where the system is read-only."""
+    folder = next((each for each in ODD_LIBRARY_FOLDERS if facts.host.exists(f"{each}/{_CUDA}")), None)
+    if folder is None or facts.platform.os_id == "nixos":
+        raise Refused("How this system lays out its libraries is its own: the cure is shown.")
+    if facts.platform.os_id == "cos":
+        yield steps.then(
+            f"nvidia-ctk cdi generate --library-search-path={folder} --output=/etc/cdi/nvidia.yaml", "The spec names the folder."
+        )
+        return
+    yield Edit(
+        "/etc/ld.so.conf.d/gpudoctor-nvidia.conf",
+        f"# Written by gpudoctor fix: where the driver's libraries are.\n{folder}\n".encode(),
+    )
+    yield steps.then("ldconfig", "It writes the linker's cache anew.", undo="ldconfig")
+
+
 RULE = Rule(
     "toolkit/ldconfig-nonstandard-lib-path",
     102,
@@ -97,6 +116,7 @@ RULE = Rule(
     check,
     breaks=("libraries",),
     needs=("gpu", "toolkit"),
+    fix=fix,
     signs=(
         "failed to locate libcuda.so",
         "pattern libcuda.so* not found",

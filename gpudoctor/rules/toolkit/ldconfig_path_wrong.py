@@ -23,13 +23,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import Unseen
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _TABLE, _KEY = "nvidia-container-cli", "ldconfig"
 _TRIES_BOTH = (1, 15)
@@ -91,6 +92,16 @@ def _finding(facts: Facts, told: str, why: Evidence, text: str) -> Finding:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Name the ldconfig that this host has."""
+    right = next((f"@{path}" for path in ("/sbin/ldconfig.real", "/sbin/ldconfig") if facts.host.exists(path)), None)
+    if right is None:
+        raise Refused(
+            "This host has neither /sbin/ldconfig.real nor /sbin/ldconfig, and which one its C library uses is not known."
+        )
+    yield steps.toolkit_setting(facts, f"{_TABLE}.{_KEY}", right)
+
+
 RULE = Rule(
     "toolkit/ldconfig-path-wrong",
     82,
@@ -99,6 +110,7 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    fix=fix,
     signs=(
         "ldcache error: open failed: *ldconfig",
         "ldconfig* failed with error code: 127",

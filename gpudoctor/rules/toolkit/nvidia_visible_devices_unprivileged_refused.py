@@ -22,13 +22,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.docker import Container
+    from gpudoctor.model import Steps, Wishes
 
 _KEY = "accept-nvidia-visible-devices-envvar-when-unprivileged"
 _VARIABLE = "NVIDIA_VISIBLE_DEVICES"
@@ -79,6 +81,17 @@ def _is_refused(facts: Facts, container: Container) -> bool:
     return container.runtime.startswith("nvidia") and asked not in {"", "void", "none"} and "/" not in asked
 
 
+def fix(facts: Facts, wishes: Wishes) -> Steps:
+    """Take the key back to its default, only where the user insists: somebody ruled it out on purpose."""
+    if not wishes.force:
+        raise Refused(
+            "With the key set back, any image could take every GPU, which somebody ruled out on purpose: ask for the GPU by CDI "
+            "(--device nvidia.com/gpu=all) instead.",
+            forcible=True,
+        )
+    yield steps.toolkit_setting(facts, _KEY, value=True)
+
+
 RULE = Rule(
     "toolkit/nvidia-visible-devices-unprivileged-refused",
     103,
@@ -87,5 +100,6 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    fix=fix,
     signs=("insufficient privileges to read device list from nvidia_visible_devices",),
 )

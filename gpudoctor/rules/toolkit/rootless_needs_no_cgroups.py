@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _TABLE, _KEY = "nvidia-container-cli", "no-cgroups"
 
@@ -83,6 +84,20 @@ def _cure(facts: Facts, *, by_cdi: bool) -> Cure:
     return Cure("SAFE", f"Ask for the GPU by CDI instead of --gpus{reason}.", tuple(commands), "None.")
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Set no-cgroups to true, unless a rootful daemon shares the file or CDI serves the GPU already."""
+    if any(daemon.kind == "rootful" for daemon in facts.docker.daemons):
+        raise Refused(
+            "A rootful Docker on this host needs no-cgroups = false, and the two share one config.toml: give the rootless one its GPU by "
+            "CDI (--device nvidia.com/gpu=all)."
+        )
+    if facts.docker.cdi_enabled and facts.cdi.gpu_specs:
+        raise Refused(
+            "CDI is set up here, which needs no setting: ask for the GPU by --device nvidia.com/gpu=all instead of --gpus."
+        )
+    yield steps.toolkit_setting(facts, f"{_TABLE}.{_KEY}", value=True)
+
+
 RULE = Rule(
     "toolkit/rootless-needs-no-cgroups",
     41,
@@ -91,6 +106,7 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    fix=fix,
     signs=(
         "bpf_prog_query(bpf_cgroup_device) failed",
         "failed to add device rules",

@@ -24,13 +24,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _MUSL_FIXED = (1, 18, 2)
 
@@ -90,6 +91,13 @@ def _cure(facts: Facts, *, musl: bool) -> Cure:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Set the runtime's mode back to legacy, where no newer toolkit cures it."""
+    if facts.toolkit.version_numbers < _MUSL_FIXED:
+        raise Refused("Toolkit 1.18.2 cures this; legacy mode would only hide it, and is deprecated.")
+    yield steps.toolkit_setting(facts, "nvidia-container-runtime.mode", "legacy")
+
+
 RULE = Rule(
     "toolkit/toolkit-1.18-cdi-default-change",
     106,
@@ -97,6 +105,7 @@ RULE = Rule(
     "a container finds no libcuda since toolkit 1.18",
     check,
     needs=("gpu", "driver", "libraries", "toolkit", "runtime"),
+    fix=fix,
     signs=(
         "nvidia-container-(toolkit|runtime)*1.18 + legacy",
         "nvidia-container-(toolkit|runtime)*1.18 + (jit-cdi|just-in-time cdi)",

@@ -20,13 +20,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.wsl import DXG
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 _HOOK_IGNORES_FILE = (1, 14, 0)
 
@@ -61,6 +62,13 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Set no-cgroups to false, unless a rootless daemon in the same distribution needs it to be true."""
+    if any(daemon.kind == "rootless" for daemon in facts.docker.daemons):
+        raise Refused("A rootless daemon in this distribution needs no-cgroups = true, and the two share one config.toml.")
+    yield steps.toolkit_setting(facts, "nvidia-container-cli.no-cgroups", value=False)
+
+
 RULE = Rule(
     "wsl/wsl-nvml-blocked",
     66,
@@ -69,6 +77,7 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
+    fix=fix,
     signs=(
         "gpu access blocked by the operating system",
         "~ wsl",
