@@ -80,11 +80,16 @@ def remove_argument(
     before = _read(files, bash=bash)
     wanted = {each: [word for word in _words(before, each) if not meant(word, name, value)] for each in _BOTH}
     cuts: dict[tuple[int, int], set[int]] = {}
+    always, default = (_line(before, each) for each in _BOTH)
+    last, sign = _end(f"{always} {default}")
     for each in _BOTH:
         pieces = before.known[each] or ()
         for start, end in spans(_line(before, each)):
             if not meant(_line(before, each)[start:end], name, value):
                 continue
+            if sign and start + (len(always) + 1) * (each == _DEFAULT) > last:
+                reason = f"GRUB takes {sign} in the kernel arguments for a sign of its own language"
+                raise Unsafe(f"{reason}, and {name} stands behind it, where it does nothing")
             origin = _origin(before, pieces[start:end], name)
             cuts.setdefault(origin, set()).update(piece.start for piece in pieces[start:end])
     changed: list[tuple[str, bytes]] = []
@@ -375,10 +380,27 @@ def _real(content: str, offset: int) -> int:
 
 
 def _refuse_cut(line: str) -> None:
-    """Refuse a kernel line behind whose end nothing can be added: GRUB's own language ends it before, or the kernel does."""
+    """Refuse a kernel line behind whose end nothing can be added: GRUB ends it before, or the kernel does."""
+    end, sign = _end(line)
+    if sign:
+        raise Unsafe(
+            f"GRUB takes {sign} in the kernel arguments for a sign of its own language, so that nothing behind it would hold"
+        )
+    if end < len(line):
+        raise Unsafe("a quote or a backslash in the kernel arguments is still open where the new one would stand")
+    if ("--", None) in cmdline.parse(line):
+        raise Unsafe("what stands behind `--` is not for the kernel, so that an argument at the end would not be one")
+
+
+def _end(line: str) -> tuple[int, str]:
+    """Return where GRUB's own language ends the kernel line, and the sign that does it; the length of the line where nothing does.
+
+    Where a quote or a backslash is still open at the end, its place is returned, and no sign.
+    """
     quote = before = ""
+    opened = 0
     escaped = False
-    for character in line:
+    for at, character in enumerate(line):
         if escaped:
             escaped = False
         elif character == quote:
@@ -388,15 +410,16 @@ def _refuse_cut(line: str) -> None:
         elif character == "\\":
             escaped = True
         elif not quote and character in {'"', "'"}:
-            quote = character
-        elif not quote and (character in "\n;&|<>" or (character == "#" and before in {"", " ", "\t"})):
-            sign = "the line break" if character == "\n" else f"`{character}`"
-            raise Unsafe(f"GRUB ends the kernel arguments at {sign} in them, so that nothing behind it would hold")
+            quote, opened = character, at
+        elif not quote and character == "{" and before == "$":
+            # A variable of GRUB's.
+            quote, opened = "}", at
+        elif not quote and (character in "\n;&|<>{}" or (character == "#" and before in {"", " ", "\t"})):
+            return at, "the line break" if character == "\n" else f"`{character}`"
         before = character
-    if quote or escaped:
-        raise Unsafe("a quote or a backslash in the kernel arguments is still open where the new one would stand")
-    if ("--", None) in cmdline.parse(line):
-        raise Unsafe("what stands behind `--` is not for the kernel, so that an argument at the end would not be one")
+    if escaped:
+        return len(line) - 1, ""
+    return (opened if quote else len(line)), ""
 
 
 def _refuse_lost(after: _Reading, span: range, number: int, path: str) -> None:

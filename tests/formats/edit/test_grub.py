@@ -167,13 +167,22 @@ def test_argument_that_needs_quotes_is_refused(argument: str):
         add_argument(main(""), argument, style="main")
 
 
-@pytest.mark.parametrize("sign", [";", "&", "|", "<", ">", " #", "'", '\\"', "\n"])
+@pytest.mark.parametrize("sign", [";", "&", "|", "<", ">", "{", "}", " #", "'", '\\"', "\n"])
 def test_what_grub_would_cut_off_is_refused(sign: str):
     """Behind a sign that ends the line in GRUB's own language nothing is added, in either variable and by either style."""
     for content in (f'{KEY}="quiet{sign}"\n', f'{ALL}="quiet{sign}"\n{KEY}="quiet"\n'):
         for style in ("main", "drop-in"):
-            with pytest.raises(Unsafe, match=r"GRUB ends the kernel arguments|still open|never closed"):
+            with pytest.raises(Unsafe, match=r"sign of its own language|still open|never closed"):
                 add_argument(main(content), V1, style=style)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sign", ["# ", "; ", "\n"])
+def test_what_grub_has_cut_off_already_is_not_taken_out(sign: str):
+    """Behind such a sign the argument does nothing, which is told; before it, it is taken out."""
+    for content in (f'{KEY}="quiet {sign}{V1}"\n', f'{ALL}="quiet {sign}"\n{KEY}="{V1}"\n'):
+        with pytest.raises(Unsafe, match="stands behind it, where it does nothing"):
+            remove_argument(main(content), NAME)
+    assert remove_argument(main(f'{KEY}="{V1} quiet {sign}"\n'), NAME) == main(f'{KEY}="quiet {sign}"\n')
 
 
 def test_open_escape_is_refused():
@@ -183,7 +192,7 @@ def test_open_escape_is_refused():
             add_argument(main(f'{KEY}="quiet\\\\"\n'), V1, style=style)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("word", ["a#b", "'a;b'", '\\"a;b\\"', "a\\\\;b", "'#'"])
+@pytest.mark.parametrize("word", ["a#b", "'a;b'", "\\${a}", "a\\\\{", '\\"a;b\\"', "a\\\\;b", "'#'"])
 def test_what_grub_does_not_cut_off_is_extended(word: str):
     """The same signs in GRUB's quotes, or a hash inside a word, end nothing."""
     content = f'{KEY}="quiet {word}"\n'
@@ -255,7 +264,7 @@ def test_only_our_own_drop_in_loses_its_line():
         ('X="a \\\n{} \\\nb"', 'X="a \\\nb"'),
         ('X="\\\n{} \\\nb"', 'X="\\\nb"'),
         ('X="\\\n  {} \\\nb"', 'X="\\\n  b"'),
-        ('X="a\n{}\nb"', 'X="a\nb"'),
+        ('X="a {}\nb"', 'X="a\nb"'),
     ],
 )
 def test_space_goes_with_the_argument(before: str, after: str):
