@@ -198,7 +198,7 @@ HOOK = str(FIXTURES / "hosts/ubuntu-22.04-a10g-hook.host")
         ("auto", "capabilities: [gpu]"),
         ("reservation", "count: all"),
         ("gpus", "gpus: all"),
-        ("devices", '"/dev/nvidia-uvm:/dev/nvidia-uvm"'),
+        ("devices", "/dev/nvidia-uvm:/dev/nvidia-uvm"),
     ],
 )
 def test_a_compose_file_is_given_the_gpu(tmp_path, style, words):

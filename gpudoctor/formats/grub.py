@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.formats import Malformed, text
+from gpudoctor.formats import BOM, Malformed, text
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ def effective(files: Sequence[tuple[str, bytes]], name: str, *, bash: bool = Fal
         if "/grub.d/" in path and (not path.endswith(".cfg") or "/." in path):
             continue
         try:
+            _refuse_signs(data)
             for command in _commands(text(data)):
                 found, rest = _assigned(command)
                 _refuse_failing(command, found, rest, bash=bash)
@@ -132,6 +133,15 @@ def effective(files: Sequence[tuple[str, bytes]], name: str, *, bash: bool = Fal
         except Malformed as error:
             raise Malformed(error.reason, error.line, error.column, path) from None
     return result
+
+
+def _refuse_signs(data: bytes) -> None:
+    """Raise for signs that an editor hides and sh takes for a command; it was tried with the real grub-mkconfig."""
+    if data.startswith(BOM):
+        raise Malformed("a byte order mark, which sh takes for part of the first command", 1)
+    for number, line in enumerate(data.split(b"\n") if b"\r" in data else (), 1):
+        if line.endswith(b"\r") and not line.strip():
+            raise Malformed("a carriage return on an empty line, which sh takes for a command", number)
 
 
 def _value(assignment: Assignment, known: dict[str, str | None], unset: str | None) -> str | None:
