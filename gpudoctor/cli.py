@@ -83,12 +83,30 @@ def doctor(
         bool,
         typer.Option("--strict", help="Hints count as warnings, and what could not be examined as not told."),
     ] = False,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="IMAGE", help="Judge this image on this host, and say only what concerns it.")
+    ] = None,
+    dockerfile: Annotated[
+        str | None, typer.Option("--dockerfile", metavar="FILE", help="Judge the image that this Dockerfile makes on this host.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="With --image or --dockerfile: the whole host as well.")] = False,
 ) -> None:
     """Diagnose this machine (or a recorded or mounted one). Changes nothing."""
     from gpudoctor import engine
-    from gpudoctor.facts import Facts
+    from gpudoctor.facts import NOTHING, Facts
 
-    rules = _rules(only)
+    given = NOTHING
+    if image is not None or dockerfile is not None:
+        from gpudoctor.commands import given as command
+
+        try:
+            given = command.read(image, dockerfile)
+        except ValueError as wrong:
+            _complain(str(wrong))
+            raise typer.Exit(USAGE) from None
+    rules = _rules(only) if only is not None or given is NOTHING or everything else ()
+    if given is not NOTHING and only is None:
+        rules += engine.rules_for(given)
     if len(host or ()) > 1:
         gc.enable()
     codes = []
@@ -96,10 +114,13 @@ def doctor(
         if each is None:
             codes.append(USAGE)
             continue
-        facts = Facts(each)
+        facts = Facts(each, given)
         diagnosis = engine.diagnose(facts, rules)
         codes.append(_code(diagnosis, strict=strict))
         _report(source, facts, diagnosis, as_json=as_json, many=len(host or ()) > 1)
+        if given is not NOTHING:
+            for remark in command.remarks(facts):
+                _complain(remark)
     raise typer.Exit(next((code for code in (USAGE, WRONG, CANNOT_TELL) if code in codes), FINE))
 
 
@@ -404,14 +425,18 @@ def smoke(
     ] = None,
     python: Annotated[
         str,
-        typer.Option("--python", metavar="EXE", help="The Python that has them, such as a venv's; python3 of the PATH otherwise."),
+        typer.Option(
+            "--python", metavar="EXE", help="The Python that has them, such as a venv's; python3 of the PATH otherwise."
+        ),
     ] = "",
     image: Annotated[
         str, typer.Option("--image", metavar="IMAGE", help="Climb the same ladder in a container of this image, beside the host.")
     ] = "",
     docker_arg: Annotated[
         list[str] | None,
-        typer.Option("--docker-arg", metavar="ARG", help="With --image: one more word for docker run; may be given several times."),
+        typer.Option(
+            "--docker-arg", metavar="ARG", help="With --image: one more word for docker run; may be given several times."
+        ),
     ] = None,
     gpus: Annotated[
         str | None,
@@ -421,7 +446,9 @@ def smoke(
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", help="Seconds that each phase may take.")] = 120.0,
     daemon_reload: Annotated[
         bool,
-        typer.Option("--daemon-reload", help="With --image: run systemctl daemon-reload and see whether a container keeps its GPU."),
+        typer.Option(
+            "--daemon-reload", help="With --image: run systemctl daemon-reload and see whether a container keeps its GPU."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -429,7 +456,9 @@ def smoke(
     from gpudoctor.commands import smoke as command
 
     try:
-        asked = command.asked(frameworks or [], gpus, device, timeout, python, image, docker_arg or [], daemon_reload=daemon_reload)
+        asked = command.asked(
+            frameworks or [], gpus, device, timeout, python, image, docker_arg or [], daemon_reload=daemon_reload
+        )
         done = command.run(next(_hosts(None, None))[1], asked, _marks(), as_json=as_json)
     except ValueError as wrong:
         _complain(str(wrong))
@@ -576,6 +605,9 @@ def _write(text: str) -> None:
     """Write to standard output: a closed pipe is nobody's error, a full disk is exit code 4."""
     import os
 
+    if sys.stdout is None:
+        _complain("standard output: is closed")
+        raise typer.Exit(UNWRITTEN)
     try:
         sys.stdout.buffer.write(text.encode(sys.stdout.encoding or "utf-8", "replace"))
         sys.stdout.buffer.flush()

@@ -52,6 +52,7 @@ def run(host: Host | None, want: Asked, marks: dict[str, str], *, as_json: bool)
 
     On a terminal the ladder is shown as it climbs.
     """
+    import signal
     import sys
     from contextlib import nullcontext
 
@@ -60,6 +61,12 @@ def run(host: Host | None, want: Asked, marks: dict[str, str], *, as_json: bool)
     from gpudoctor.host import NoAnswer
     from gpudoctor.smoke import climb
 
+    def ended(number: int, _: object) -> None:
+        # As an exception, so that what was started is ended first.
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ended)
     assert host is not None  # noqa: S101 - this machine is always to be had
     if not as_json and sys.stderr.isatty():
         from gpudoctor.report.smoke import Screen

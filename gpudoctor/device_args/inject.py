@@ -42,8 +42,6 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
     Raises Unseen where ``docker`` talks to another machine, Refused where its daemon has a machine of its own.
     """
     docker, toolkit = facts.docker, facts.toolkit
-    if docker.remote:
-        raise Unseen("docker", f"it talks to {docker.address}, and that host has the nodes: run gpudoctor there")
     names = () if selection.everything else _names(selection)
     capabilities = () if wanted.purposes == ("compute",) else ("utility", *wanted.purposes)
     if selection.kind != "jetson":
@@ -55,10 +53,7 @@ def injection(facts: Facts, selection: Selection, wanted: Request) -> Injection:
             return Injection("hook", ("--gpus", _gpus(names, ())), names)
         if seen == "nothing":
             return _nothing(facts, selection, wanted)._replace(names=names, capabilities=capabilities)
-    if docker.desktop is not None:
-        raise Refused(
-            "Docker Desktop's daemon runs in a machine of its own, which has other nodes: use `docker run --gpus all` alone."
-        )
+    _here(facts)
     if docker.installed:
         # Docker before 19.03 has no --gpus, whatever is on its PATH.
         takes_gpus = docker.version is None or docker.since("gpus-flag")
@@ -96,7 +91,7 @@ def _at_a_glance(facts: Facts) -> Literal["hook", "hook or cdi", "nothing", "uns
     glance = Facts(_Mute(facts.host))
     docker, toolkit = glance.docker, glance.toolkit
     try:
-        if docker.daemon is None or docker.desktop is not None:
+        if docker.remote or docker.daemon is None or docker.desktop is not None:
             return "unsure"
         # No Docker from before --gpus (19.03) runs on cgroup v2.
         if glance.cgroup.mode != "v2" and not docker.since("gpus-flag"):
@@ -191,27 +186,46 @@ def cdi_names(facts: Facts, selection: Selection) -> tuple[tuple[str, ...], tupl
 
 
 def _engine(facts: Facts) -> tuple[list[Missing], list[str]]:
-    """Return what keeps every engine of this host from taking CDI names, and which of two does not where the other does."""
-    docker = facts.docker
-    if docker.installed and docker.cdi_enabled:
+    """Return what keeps every engine of this host from taking CDI names, and which of two does not where the other does.
+
+    Raises as ``injection`` does where only a Docker elsewhere could take them.
+    """
+    from gpudoctor import tables
+    from gpudoctor.facts.cdi import PODMAN_SINCE
+
+    docker, version = facts.docker, facts.podman.version
+    podman = version is not None and tables.version(version) >= PODMAN_SINCE
+    if not podman:
+        _here(facts)
+    elsewhere = docker.remote or docker.desktop is not None
+    if docker.installed and docker.cdi_enabled and not elsewhere:
         return [], []
-    if docker.installed and docker.since("cdi"):
+    if docker.installed and docker.since("cdi") and not elsewhere:
         command = f'sudoedit {docker.config_path}  # "features": {{"cdi": true}}, then restart Docker'
         found = Missing("CDI in Docker", f"Docker {docker.version} takes CDI names only where features.cdi is true", command)
     else:
         why = "neither Docker nor podman is installed"
-        if docker.installed:
+        if elsewhere:
+            why = "Docker's daemon is not on this host"
+        elif docker.installed:
             why = f"Docker {docker.version or 'of an unknown version'} takes no CDI names, 25.0 is the first that does"
         found = Missing("an engine that takes CDI names", why, "gpudoctor device-args --format args  # needs none")
-    from gpudoctor import tables
-    from gpudoctor.facts.cdi import PODMAN_SINCE
-
-    version = facts.podman.version
-    if version is not None and tables.version(version) >= PODMAN_SINCE:
-        return [], [f"Only podman takes this here: {found.why}."] if docker.installed else []
+    if podman:
+        return [], [f"Only podman takes this here: {found.why}."] if docker.installed or elsewhere else []
     if version is not None and not docker.installed:
         found = found._replace(why=f"podman {version} is older than 4.1, the first that does")
     return [found], []
+
+
+def _here(facts: Facts) -> None:
+    """Raise Unseen where ``docker`` talks to another machine, Refused where its daemon has a machine of its own."""
+    docker = facts.docker
+    if docker.remote:
+        raise Unseen("docker", f"it talks to {docker.address}, and that host has the nodes: run gpudoctor there")
+    if docker.desktop is not None:
+        raise Refused(
+            "Docker Desktop's daemon runs in a machine of its own, which has other nodes: use `docker run --gpus all` alone."
+        )
 
 
 def _spec_command(facts: Facts) -> str:

@@ -253,7 +253,7 @@ class Docker(Area):
         Asked only where a dockerd runs (asking a socket-activated one would start it) and only over a unix socket. Raises Denied
         where the socket refuses, Slow where the daemon hangs.
         """
-        if not self.host.closed and (self.remote or not self.daemons):
+        if not self.host.closed and (self.remote or not (self.daemon or self.daemons)):
             return None
         ran = self.host.command(*INFO)
         if ran is None:
@@ -296,7 +296,7 @@ class Docker(Area):
     @fact
     def installed(self) -> bool:
         """Say whether a Docker engine is on this host, or in Docker Desktop's machine on it."""
-        if self.daemons or self._info_or_none or self.package is not None or self.desktop is not None:
+        if self.daemon or self.daemons or self._info_or_none or self.package is not None or self.desktop is not None:
             return True
         programs = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/snap/bin/docker")
         return any(self.host.lstat(path) is not None for path in programs)

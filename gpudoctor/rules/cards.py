@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import NoAnswer
-from gpudoctor.model import Evidence, NotApplicable, Refused, Where
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Where
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,3 +122,23 @@ def refused(facts: Facts, words: str) -> frozenset[str]:
         if words in line:
             found.update(word for word in f"{before} {line}".split() if word.count(":") == _COLONS and "." in word)
     return frozenset(found)
+
+
+def written_since_boot(facts: Facts, path: str) -> bool:
+    """Say whether a file was written after the last boot, so that what it says about modules has not been heeded yet."""
+    from gpudoctor.formats import procfs
+
+    stat = facts.host.followed(path)
+    booted = procfs.boot_time(facts.host.bytes("/proc/stat") or b"")
+    return stat is not None and stat.mtime is not None and booted is not None and stat.mtime > booted
+
+
+def waits(owner: str, owned: Sequence[Function], place: Where, severity: Severity | None) -> Finding:
+    """Return the finding of a GPU whose wrong owner is blacklisted since the boot: only the reboot is missing."""
+    return Finding(
+        f"{owner} holds the GPU until the next boot",
+        f"{named(owned)}: {owner} is blacklisted since the last boot, and the reboot that takes it away has not come.",
+        (Evidence(place, f"blacklist {owner}, written after the last boot"),),
+        Cure("DISRUPTIVE", "Reboot when it suits.", ("sudo reboot",), "A reboot stops everything that runs on this host."),
+        severity=severity,
+    )

@@ -55,11 +55,18 @@ _CODES: dict[int, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     ),
     999: (
         ("uvm-broken-after-suspend", "uvm-device-missing", "xid79-fallen-off-bus"),
-        ("cdi-spec-missing-uvm", "cdi-stale-uvm-major", "uvm-device-missing", "uvm-broken-after-suspend", "no-cgroups-true-rootful"),
+        (
+            "cdi-spec-missing-uvm",
+            "cdi-stale-uvm-major",
+            "uvm-device-missing",
+            "uvm-broken-after-suspend",
+            "no-cgroups-true-rootful",
+        ),
         "most often nvidia-uvm: its node cannot be used, or it has lost its state",
     ),
 }
 _NOT_FOUND = 500
+_TOO_OLD = 35  # of the CUDA runtime: insufficient driver
 _CUDNN = ("libcudnn",)
 _CPU_BUILDS = {"torch": "torch-cpu-wheel", "tensorflow": "cpu-build-in-image", "jax": "cpu-build-in-image"}
 
@@ -70,7 +77,7 @@ def cause(rung: Rung, framework: str, place: str, printed: str, facts: Facts, vi
     ``place``: host or image; ``printed``: what the probe printed; ``visible``: CUDA_VISIBLE_DEVICES as it was given, None if it was not.
     """
     slugs, means = _candidates(rung, framework, place, printed, facts, visible)
-    if not slugs:
+    if not slugs and not means:
         slugs = _by_words(f"{rung.says}\n{printed}")
     found = _decided(slugs, facts, means)
     if found is not None:
@@ -96,10 +103,15 @@ def _candidates(
         return _cuda(int(seen.get("code", 100)), facts, visible, image=image)
     if rung.name == "reload":
         return ("daemon-reload-loses-gpu",), ""
-    if rung.name == "import" and seen.get("signal") is None and framework == "onnxruntime" and "the package is empty" in rung.says:
+    if (
+        rung.name == "import"
+        and seen.get("signal") is None
+        and framework == "onnxruntime"
+        and "the package is empty" in rung.says
+    ):
         return ("ort-cpu-package-shadows-gpu",), ""
     if rung.name == "sees":
-        return _unseen(seen, framework, printed, facts, image=image)
+        return _unseen(seen, framework, printed, facts, visible, image=image)
     if rung.name == "kernels":
         return _kernels(seen)
     if rung.name == "placed" and framework == "onnxruntime":
@@ -128,22 +140,27 @@ def _cuda(code: int, facts: Facts, visible: str | None, *, image: bool) -> tuple
     return (in_image if image else on_host), means
 
 
-def _unseen(seen: dict[str, Any], framework: str, printed: str, facts: Facts, *, image: bool) -> tuple[tuple[str, ...], str]:
+def _unseen(
+    seen: dict[str, Any], framework: str, printed: str, facts: Facts, visible: str | None, *, image: bool
+) -> tuple[tuple[str, ...], str]:
     """Return why a framework does not see a GPU that CUDA counts."""
     name = TITLES.get(framework, framework)
     if framework == "onnxruntime":
-        return _onnxruntime(seen, printed, image=image)
+        return _onnxruntime(seen, facts, visible, image=image)
     if seen.get("cuda") == "" and framework in _CPU_BUILDS:
         return (_CPU_BUILDS[framework],), f"this build of {name} has no CUDA"
     if "driver on your system is too old" in f"{seen}{printed}" or "insufficient" in printed:
         newest = facts.driver.version or "an unknown version"
-        return ("torch-cuda13-wheel-driver-12", "driver-too-old-runtime"), f"driver {newest} is older than the CUDA of this {name}"
+        return (
+            "torch-cuda13-wheel-driver-12",
+            "driver-too-old-runtime",
+        ), f"driver {newest} is older than the CUDA of this {name}"
     if framework == "tensorflow":
         return ("tf-missing-cuda-libs",), "TensorFlow does not find CUDA's libraries"
     return (), ""
 
 
-def _onnxruntime(seen: dict[str, Any], printed: str, *, image: bool) -> tuple[tuple[str, ...], str]:
+def _onnxruntime(seen: dict[str, Any], facts: Facts, visible: str | None, *, image: bool) -> tuple[tuple[str, ...], str]:
     """Tell apart the ways in which ONNX Runtime goes on without the GPU."""
     absent = seen.get("missing") or []
     if seen.get("listed") is not None:
@@ -152,18 +169,11 @@ def _onnxruntime(seen: dict[str, Any], printed: str, *, image: bool) -> tuple[tu
         return ("ort-provider-libs-not-shipped",), "the CUDA provider's library was left out"
     if absent:
         return _missing_libraries(seen, absent, image=image)
-    for number, slugs, means in (
-        ("35", ("driver-too-old-runtime",), "the driver is older than the CUDA of ONNX Runtime, or libcuda was not found"),
-        ("100", ("cuda-visible-devices-wrong", "container-started-without-gpu"), "CUDA sees no GPU"),
-        ("999", _CODES[999][1 if image else 0], _CODES[999][2]),
-        ("804", _CODES[804][1 if image else 0], _CODES[804][2]),
-        ("803", _CODES[803][1 if image else 0], _CODES[803][2]),
-        ("802", _CODES[802][1 if image else 0], _CODES[802][2]),
-        ("46", _CODES[46][0], _CODES[46][2]),
-        ("3", _CODES[3][0], _CODES[3][2]),
-    ):
-        if f"CUDA failure {number}:" in printed or f"CUDA error {number}:" in printed:
-            return slugs, means
+    code = int(seen.get("code", 0))
+    if code == _TOO_OLD:
+        return ("driver-too-old-runtime",), "the driver is older than the CUDA that ONNX Runtime was built for"
+    if code:
+        return _cuda(code, facts, visible, image=image)
     return ("ort-silent-cpu",), ""
 
 
@@ -186,7 +196,9 @@ def _missing_libraries(seen: dict[str, Any], absent: list[str], *, image: bool) 
         means = f"{names} not found: {first} is cuDNN {major}"
         return (("ort-cudnn-mismatch",) if first in others else ("ort-cudnn-mismatch", "ort-missing-cuda-libs")), means
     if first in others:
-        return ("ort-cuda-major-mismatch",), f"{first} is not here and {', '.join(others[first])} is: this package wants another CUDA"
+        return (
+            "ort-cuda-major-mismatch",
+        ), f"{first} is not here and {', '.join(others[first])} is: this package wants another CUDA"
     wants = next((each for each in absent if each.startswith(("libcublasLt.so.", "libcublas.so.", "libcudart.so."))), "")
     means = f"{names} not found"
     if wants:
@@ -239,4 +251,3 @@ def _decided(slugs: tuple[str, ...], facts: Facts, means: str) -> Cause | None:
     if len(left) > 1:
         text += f" (or: {', '.join(rule.slug for rule in left[1:])})"
     return Cause(left[0].slug, text, cure)
-

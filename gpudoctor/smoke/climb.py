@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PROBES = os.path.join(os.path.dirname(__file__), "probes")
 _LAST_WORDS = 12
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_ABSENT = 2  # ENOENT
 
 
 class Asked(NamedTuple):
@@ -82,10 +83,9 @@ def smoke(facts: Facts, want: Asked, heard: Heard) -> Smoke:
     """
     host = _Place("host", _python(want))
     if want.device == "cpu":
+        names = tuple(name for name in want.frameworks if name != "cupy" or not want.every)
         places = [host, *([_Place("image", "", _container(want, (), ()))] if want.image else [])]
-        climbs = [
-            _framework(facts, want, place, framework, "", heard) for framework in want.frameworks for place in places
-        ]
+        climbs = [_framework(facts, want, place, framework, "", heard) for framework in names for place in places]
         return Smoke(want.device, (), tuple(climbs), _differences(climbs))
     nothing = _nothing(facts)
     if nothing:
@@ -93,20 +93,20 @@ def smoke(facts: Facts, want: Asked, heard: Heard) -> Smoke:
     from gpudoctor import device_args
     from gpudoctor.device_args import select
 
-    names = want.gpus or ("all",)
-    selection = select.select(facts, device_args.Request(names, ("compute",), "args", ""))
+    wanted = want.gpus or ("all",)
+    selection = select.select(facts, device_args.Request(wanted, ("compute",), "args", ""))
     gpus = _gpus(selection, want)
     below = _below(facts, want, host, selection, heard)
     climbs = [below]
-    ready = [host] if below.first_failed is None else []
+    ready = [host] if below.verdict == "starts" else []
     if want.image and _starts_containers(below):
         from gpudoctor.smoke import image
 
-        place = _Place("image", "", _container(want, *image.gpu_words(facts, names)))
+        place = _Place("image", "", _container(want, *image.gpu_words(facts, wanted)))
         within = _below(facts, want, place, selection, heard)
         climbs.append(within)
-        ready += [place] if within.first_failed is None else []
-        if want.daemon_reload and within.first_failed is None:
+        ready += [place] if within.verdict == "starts" else []
+        if want.daemon_reload and within.verdict == "starts":
             climbs.append(_reload(facts, want, place, selection, heard))
     for framework in want.frameworks:
         for gpu in gpus:
@@ -121,7 +121,7 @@ def smoke(facts: Facts, want: Asked, heard: Heard) -> Smoke:
 def _starts_containers(below: Climb) -> bool:
     """Say whether a container can be tried: Docker refuses to start one with a node that is missing."""
     failed = below.first_failed
-    return failed is None or failed.name != "nodes"
+    return failed is None or failed.name != "nodes" or _ABSENT not in (failed.facts.get("errors") or {"": _ABSENT}).values()
 
 
 def _nothing(facts: Facts) -> str:
@@ -145,7 +145,9 @@ def _python(want: Asked) -> str:
     name = want.python or "python3"
     found = shutil.which(name)
     if found is None:
-        raise Unusable(f"--python {name}: there is no such program" if want.python else "no python3 on the PATH; name one with --python")
+        raise Unusable(
+            f"--python {name}: there is no such program" if want.python else "no python3 on the PATH; name one with --python"
+        )
     return os.path.abspath(found)
 
 
@@ -185,7 +187,7 @@ def _below(facts: Facts, want: Asked, place: _Place, selection: Selection, heard
     if place.container is None and selection.missing:
         first = selection.missing[0]
         says = "; ".join(f"{each.what}: {each.why}" for each in selection.missing)
-        rung = Rung("nodes", "failed", None, says, {"errors": {each.what: 2 for each in selection.missing}})
+        rung = Rung("nodes", "failed", None, says, {"errors": dict.fromkeys((each.what for each in selection.missing), _ABSENT)})
         cause = _cause(facts, rung, "", place, "", None)
         if cause is None or not cause.commands:
             text = cause.text if cause is not None else first.why
@@ -193,10 +195,10 @@ def _below(facts: Facts, want: Asked, place: _Place, selection: Selection, heard
 
             cause = Cause(cause.slug if cause is not None else "", text, "Make what is missing.", (first.command,))
         return Climb(place.name, "", "", filled((rung,), BELOW), "failed", cause=cause)
-    settings = {"nodes": [node.path for node in selection.chosen]}
-    if place.container is None and not _may_start_cuda(facts, selection):
-        settings["cuinit"] = False  # type: ignore[assignment]
-        settings["why_not"] = "cuInit was not called: no driver is loaded (/proc/driver/nvidia/version), and it would make nodes"  # type: ignore[assignment]
+    settings: dict[str, Any] = {"nodes": [node.path for node in selection.chosen]}
+    if not _may_start_cuda(facts, selection):
+        settings["cuinit"] = False
+        settings["why_not"] = "cuInit was not called: no driver is loaded (/proc/driver/nvidia/version), and it would make nodes"
     return _climb(facts, want, place, _Try("", "device.py", settings, BELOW), heard)
 
 
@@ -235,14 +237,12 @@ def _peers(facts: Facts, want: Asked, place: _Place, heard: Heard) -> Climb:
 
 def _climb(facts: Facts, want: Asked, place: _Place, job: _Try, heard: Heard) -> Climb:
     """Run one probe and read its rungs."""
-    import secrets
     import shutil
-    import tempfile
 
     from gpudoctor.smoke import image, run
 
-    nonce = secrets.token_hex(8)
-    top = tempfile.mkdtemp(prefix="gpudoctor-smoke-")
+    nonce = os.urandom(8).hex()
+    top = run.folder(nonce)
     try:
         # The outer folder is ours alone; in the inner one a container's user may write, whoever that is.
         folder = os.path.join(top, "out")
@@ -250,15 +250,17 @@ def _climb(facts: Facts, want: Asked, place: _Place, job: _Try, heard: Heard) ->
         probe = os.path.join(_PROBES, job.probe)
         shown = [f"{_VISIBLE}={job.gpu}", "CUDA_DEVICE_ORDER=PCI_BUS_ID"] if job.gpu else []
         name = f"gpudoctor-smoke-{nonce}"
+        stop: tuple[str, ...] = ()
         if place.container is None:
             argv: tuple[str, ...] = (place.python, "-")
             environment = {**os.environ, **dict(each.split("=", 1) for each in shown)}
-            out, stop = folder, ()
+            out = folder
             shell = [*(["env", *shown] if shown else []), *argv]
         else:
             os.chmod(folder, 0o777)  # noqa: S103 - inside a folder of ours that nobody else enters
             argv = image.run_words(place.container, name, folder, shown)
-            environment, out, stop = dict(os.environ), image.FOLDER, ("docker", "rm", "--force", name)
+            environment, out = dict(os.environ), image.FOLDER
+            stop = ("docker", "rm", "--force", name)
             shell = list(argv)
         import json
 
@@ -336,31 +338,32 @@ def _cause(facts: Facts, rung: Rung, framework: str, place: _Place, printed: str
 def _reload(facts: Facts, want: Asked, place: _Place, selection: Selection, heard: Heard) -> Climb:
     """Look whether a running container keeps its GPU over `systemctl daemon-reload`: open its nodes before and after."""
     import json
-    import secrets
     import shutil
-    import tempfile
 
     from gpudoctor.host import Miss
     from gpudoctor.host.live import run_bounded
     from gpudoctor.smoke import image, run
 
     assert place.container is not None  # noqa: S101 - asked for with an image alone
-    top = tempfile.mkdtemp(prefix="gpudoctor-smoke-")
-    name = f"gpudoctor-smoke-{secrets.token_hex(8)}"
+    nonce = os.urandom(8).hex()
+    top = run.folder(nonce)
+    name = f"gpudoctor-smoke-{nonce}"
     probe = os.path.join(_PROBES, "device.py")
     own = {"nodes": [node.path for node in selection.chosen], "cuinit": False, "why_not": "only the nodes are looked at"}
     argv = ("docker", "exec", "--interactive", name, image.PYTHON, "-")
     seen: list[Rung] = []
+
+    def done(argv: tuple[str, ...], seconds: float) -> None:
+        ran = run_bounded(list(argv), " ".join(argv[:2]), seconds)
+        if ran.rc:
+            raise Unusable(f"{' '.join(argv[:2])}: {ran.err.decode('utf-8', 'replace').strip()}")
+
     try:
-        started = run_bounded(list(image.start_words(place.container, name, top)), "docker run", want.timeout)
-        if started.rc:
-            raise Unusable(started.err.decode("utf-8", "replace").strip())
+        done(image.start_words(place.container, name, top), want.timeout)
         for turn in ("before", "after"):
             if turn == "after":
-                reloaded = run_bounded(["systemctl", "daemon-reload"], "systemctl daemon-reload", 60)
-                if reloaded.rc:
-                    raise Unusable(f"systemctl daemon-reload: {reloaded.err.decode('utf-8', 'replace').strip()}")
-            nonce = secrets.token_hex(8)
+                done(("systemctl", "daemon-reload"), 60)
+            nonce = os.urandom(8).hex()
             os.chmod(top, 0o777)  # noqa: S103 - the container's user writes there; the nonce tells its lines
             settings = json.dumps({"out": image.FOLDER, "nonce": nonce, **own})
             ended = run.run(
@@ -386,7 +389,7 @@ def _reload(facts: Facts, want: Asked, place: _Place, selection: Selection, hear
 def _differences(climbs: list[Climb]) -> tuple[Difference, ...]:
     """Return the first rung that differs between host and image for each framework, and what that means."""
     found = []
-    pairs = {}
+    pairs: dict[tuple[str, str, int], dict[str, Climb]] = {}
     for each in climbs:
         if each.verdict not in {"not installed", "not tried"} and each.rungs[0].name != "reload":
             pairs.setdefault((each.framework, each.gpu, len(each.rungs)), {})[each.place] = each

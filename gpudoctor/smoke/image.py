@@ -37,7 +37,9 @@ def gpu_words(facts: Facts, gpus: tuple[str, ...]) -> tuple[tuple[str, ...], tup
 
     answer = device_args.answer(facts, device_args.request(",".join(gpus), "compute", "args", None), "live")
     if answer.missing:
-        raise device_args.Refused(f"{answer.missing[0].what} is missing: {answer.missing[0].why}; run: {answer.missing[0].command}")
+        raise device_args.Refused(
+            f"{answer.missing[0].what} is missing: {answer.missing[0].why}; run: {answer.missing[0].command}"
+        )
     # As in `docker run $(gpudoctor device-args)`: no word has a blank in it.
     return tuple(answer.text.split()), answer.remarks
 
@@ -56,7 +58,16 @@ def run_words(container: Container, name: str, folder: str, environment: Sequenc
 def start_words(container: Container, name: str, folder: str) -> tuple[str, ...]:
     """Return the words that start a container which stays for ten minutes, to be looked at twice."""
     words = ("docker", "run", "--rm", "--detach", "--name", name, "--network", "none", "--volume", f"{folder}:{FOLDER}:Z")
-    return (*words, *container.gpus, "--entrypoint", PYTHON, *container.extra, container.image, "-c", "import time; time.sleep(600)")
+    return (
+        *words,
+        *container.gpus,
+        "--entrypoint",
+        PYTHON,
+        *container.extra,
+        container.image,
+        "-c",
+        "import time; time.sleep(600)",
+    )
 
 
 def pasteable(argv: Sequence[str], settings: str, probe: str) -> str:

@@ -142,6 +142,6 @@ def verdict(rungs: tuple[Rung, ...], framework: str, device: str) -> str:
 
 
 def filled(rungs: tuple[Rung, ...], names: tuple[str, ...]) -> tuple[Rung, ...]:
-    """Return rungs with those added that were not reached, as not tried."""
-    done = {rung.name for rung in rungs}
-    return (*rungs, *(Rung(name, "not tried") for name in names if name not in done))
+    """Return the rungs in the order of ``names``, those that were not reached as not tried."""
+    done = {rung.name: rung for rung in rungs}
+    return tuple(done.get(name) or Rung(name, "not tried") for name in names)

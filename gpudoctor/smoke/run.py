@@ -59,6 +59,13 @@ class Ended(NamedTuple):
     left: tuple[int, ...]
 
 
+def folder(nonce: str) -> str:
+    """Make a folder of our own and return its path. The nonce is not to be guessed; tempfile would cost half a bare Python."""
+    path = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"gpudoctor-smoke-{nonce}")  # noqa: S108 - mkdir takes no folder that is there
+    os.mkdir(path, 0o700)
+    return path
+
+
 class _Verdict:
     """The verdict's file, read as it grows; lines without the nonce are not ours and are passed over."""
 

@@ -93,6 +93,13 @@ def test_full_disk_is_4(gpudoctor: Program):
         assert gpudoctor(*host("one-gpu"), stdout=full).returncode == 4
 
 
+def test_closed_standard_output_is_4():
+    """A caller that closed standard output is told so in one line."""
+    command = f"exec {sys.executable} -m gpudoctor device-args --host '{HOSTS / 'one-gpu.host'}' >&-"
+    ran = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, cwd=ROOT, timeout=60, check=False)
+    assert (ran.returncode, ran.stderr) == (4, b"gpudoctor: standard output: is closed\n")
+
+
 def test_help_says_index_not_count(gpudoctor: Program):
     """The help says that a number is an index here and a count with Docker's --gpus, and not the minor."""
     words = b" ".join(gpudoctor("device-args", "--help").stdout.split())

@@ -18,7 +18,7 @@ from gpudoctor.facts import Facts
 from gpudoctor.formats import cdi
 from gpudoctor.host import NoAnswer, snapshot
 from gpudoctor.host.book import Recorder
-from gpudoctor.host.hostfile import load
+from gpudoctor.host.hostfile import load, parse
 from gpudoctor.host.redact import redact
 from tests.device_args.hosts import HOSTS, ROOT, answer, facts
 
@@ -102,6 +102,16 @@ def test_docker_is_called_only_where_files_do_not_say_enough(host: str, purposes
         assert told.text
         runs = {argv for argv in recorder.answers.runs if argv[0] == "docker"}
         assert runs == ({("docker", "info", "--format", "{{json .}}")} if called else set()), form
+
+
+def test_dockerd_is_found_by_its_pid_file():
+    """A large machine has thousands of processes: where the PID file names dockerd, they are not looked through; a stale one is not believed."""
+    for pid, looked in (("812", False), ("811", True), ("", True), ("../812", True)):
+        host = parse(f"-- like device-args/one-gpu.host --\n-- /run/docker.pid --\n{pid}\n".encode(), str(HOSTS / "x.host"))
+        recorder = Recorder(host)
+        told = device_args.answer(Facts(recorder), device_args.request("all", "compute", "make-args", None), "")
+        assert told.text.startswith("--gpus all --device /dev/nvidia0 ")
+        assert ("/proc" in recorder.answers.lists) is looked
 
 
 def test_docker_from_before_gpus_gets_its_runtime():
@@ -393,13 +403,33 @@ def test_json_keeps_to_its_schema_and_repeats_the_arguments(path: Path):
         assert " ".join(told["args"]) == answer(path.stem, "args", purposes="compute,graphics").text.strip()
 
 
+def test_cdi_names_for_podman_beside_a_docker_elsewhere():
+    """Where docker talks to another machine, the names of this one's spec are podman's, and that is said."""
+    text = b"-- like device-args/podman.host --\n-- env DOCKER_HOST -- tcp://10.0.0.9:2376\n"
+    host = Facts(parse(text, str(HOSTS / "podman-and-remote-docker.host")))
+    told = device_args.answer(host, device_args.request("all", "compute", "cdi", None), "")
+    assert told.text == "--device nvidia.com/gpu=all\n"
+    assert "Only podman takes this here: Docker's daemon is not on this host." in told.remarks
+
+
+def test_docker_desktop_is_refused():
+    """Its daemon runs in a machine of its own: nodes and CDI names of this one mean nothing there, and podman's still do."""
+    desktop = Facts(load(str(ROOT / "fixtures" / "hosts" / "arch-rtx3090-docker-desktop.host")))
+    for form, style in (("args", None), ("cdi", None), ("compose", "cdi"), ("compose", "gpus")):
+        with pytest.raises(Refused, match="a machine of its own"):
+            device_args.answer(desktop, device_args.request("all", "compute", form, style), "")
+    told = device_args.answer(desktop, device_args.request("all", "compute", "podman", None), "")
+    assert told.text.startswith("--device /dev/nvidia0")
+
+
 def test_json_of_a_host_whose_docker_is_elsewhere():
     """The nodes are told all the same, with a remark; the formats that docker reads cannot be told."""
     told = json.loads(answer("remote-docker", "json").text)
     assert told["args"][:2] == ["--device", "/dev/nvidia0"]
     assert "run gpudoctor there" in told["remarks"][0]
-    with pytest.raises(NoAnswer):
-        answer("remote-docker", "make")
+    for form, style in (("make", None), ("cdi", None), ("compose", "cdi"), ("compose", "reservation")):
+        with pytest.raises(NoAnswer, match="run gpudoctor there"):
+            answer("remote-docker", form, style=style)
     assert answer("remote-docker", "podman").text.startswith("--device /dev/nvidia0")
 
 

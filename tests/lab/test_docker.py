@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import compileall
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.device_args.hosts import ROOT
-from tests.lab.world import DOCKER_RUN, PROBE, judged, live, needs
+from tests.lab.world import DOCKER_RUN, NEWER_DOCKER, PROBE, judged, live, needs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,15 +134,25 @@ def test_docker_reads_its_quotes_from_make(tmp_path: Path, form: str):
     assert visible(found) == "0,2"
 
 
-def test_compose_runs_with_the_devices(tmp_path: Path):
-    """docker-compose 1.29 runs a service with the printed devices: the same nodes open, the same are refused."""
+BASE = "services:\n  gpu:\n    image: probe\n    network_mode: none\n    environment: [WANTED, UNWANTED]\n"
+
+
+@pytest.mark.parametrize("major", ["1", "5"])
+def test_compose_runs_with_the_devices(tmp_path: Path, major: str):
+    """docker-compose 1.29, and Compose 5 with a Docker of its age, run a service with the devices: they open, the others are refused."""
     needs("dockerd", "unshare", "busybox", "docker-compose")
-    base = "services:\n  gpu:\n    image: probe\n    network_mode: none\n    environment: [WANTED, UNWANTED]\n"
+    program, options = "docker-compose", {}
+    if major == "5":
+        program = f"{sys.prefix}/bin/docker-compose"
+        if not (os.path.exists(program) and NEWER_DOCKER.exists()):
+            pytest.skip("no Compose 5 or no newer Docker here (scripts/lab fetches both where it can)")
+        options = {"programs": f"{NEWER_DOCKER / 'sbin'}:{NEWER_DOCKER / 'bin'}"}
     command = (
         f"{{ cat base; $PYTHON -m gpudoctor device-args $ASK --format compose | sed 's/^/    /'; }} >docker-compose.yml; "
-        f"COMPOSE_PROJECT_NAME=lab docker-compose run --rm -T gpu {PROBE}"
+        f"COMPOSE_PROJECT_NAME=lab {program} run --rm -T gpu {PROBE}"
     )
-    found = live(tmp_path, "eight-gpus-shuffled-minors", command, "--gpus", "0,2", files={str(tmp_path / "base"): base})
+    files = {str(tmp_path / "base"): BASE}
+    found = live(tmp_path, "eight-gpus-shuffled-minors", command, "--gpus", "0,2", files=files, **options)
     judged(found)
 
 

@@ -46,6 +46,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     owner = owned[0].driver or "nouveau"
     blacklist = facts.driver.blacklisted(owner)
+    if blacklist is not None and cards.written_since_boot(facts, blacklist.path):
+        yield cards.waits(owner, owned, Where(blacklist.path, blacklist.line), _severity(facts, owned, gpus))
+        return
     evidence = [Evidence(Where(f"{gpu.path}/driver"), f"-> {gpu.driver} ({gpu.name})") for gpu in owned]
     if blacklist is not None:
         evidence.append(
@@ -87,6 +90,10 @@ def fix(facts: Facts, wishes: Wishes) -> Steps:
     gpus = cards.on_bus(facts)
     owners = list(dict.fromkeys(gpu.driver for gpu in gpus if gpu.driver in _OWNERS))
     cards.refuse_to_take(facts, gpus, wishes)
+    blacklist = facts.driver.blacklisted(owners[0] or "")
+    if blacklist is not None and cards.written_since_boot(facts, blacklist.path):
+        yield REBOOT
+        return
     lines = [f"blacklist {owner}\n" for owner in owners if facts.driver.blacklisted(owner or "") is None]
     if "blacklist nouveau\n" in lines:
         lines.append("options nouveau modeset=0\n")

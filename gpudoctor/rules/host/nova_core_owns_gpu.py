@@ -42,6 +42,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     if not owned:
         return
     blacklist = facts.driver.blacklisted("nova_core")
+    if blacklist is not None and cards.written_since_boot(facts, blacklist.path):
+        yield cards.waits("nova_core", owned, Where(blacklist.path, blacklist.line), None)
+        return
     evidence = [Evidence(Where(f"{gpu.path}/driver"), f"-> {gpu.driver} ({gpu.name})") for gpu in owned]
     if blacklist is not None:
         evidence.append(
@@ -67,6 +70,10 @@ def check(facts: Facts) -> Iterator[Finding]:
 def fix(facts: Facts, wishes: Wishes) -> Steps:
     """Keep nova_core and nova_drm from loading, in a file of our own, and write the initramfs anew."""
     cards.refuse_to_take(facts, cards.on_bus(facts), wishes)
+    blacklist = facts.driver.blacklisted("nova_core")
+    if blacklist is not None and cards.written_since_boot(facts, blacklist.path):
+        yield REBOOT
+        return
     lines = [f"blacklist {module}\n" for module in ("nova_core", "nova_drm") if facts.driver.blacklisted(module) is None]
     if lines:
         yield steps.own_file(_OWN_FILE, "the GPU is for NVIDIA's driver", "".join(lines).encode())

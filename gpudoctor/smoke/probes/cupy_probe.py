@@ -59,7 +59,7 @@ def run(climb):
     except Stop:
         pass
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
-        out.told("failed", ("%s: %s" % (type(error).__name__, error))[:2000], error=type(error).__name__)
+        out.told("failed", (f"{type(error).__name__}: {error}")[:2000], error=type(error).__name__)
     try:
         with open("/proc/self/status") as status:
             peak = [line.split()[1] for line in status if line.startswith("VmHWM:")]
@@ -89,8 +89,8 @@ def climb(out):
 
     runtime = cupy.cuda.runtime
     built = runtime.runtimeGetVersion()
-    cuda = "%d.%d" % (built // 1000, built % 1000 // 10)
-    says = "CuPy %s with CUDA %s" % (cupy.__version__, cuda)
+    cuda = f"{built // 1000}.{built % 1000 // 10}"
+    says = f"CuPy {cupy.__version__} with CUDA {cuda}"
     out.told("passed", says, "sees", version=cupy.__version__, cuda=cuda, path=os.path.dirname(cupy.__file__))
     out.phase("load", "sees")
     count = runtime.getDeviceCount()
@@ -104,19 +104,19 @@ def climb(out):
     y = cupy.maximum(given @ given.T, 0) + given
     used = pool.used_bytes()
     off = float(numpy.abs(cupy.asnumpy(y) - (numpy.maximum(x @ x.T, 0) + x)).max())
-    says = "a product of matrices and compiled kernels: off numpy's result by at most %.1e (allowed: %.0e)" % (off, TOLERANCE)
+    says = f"a product of matrices and compiled kernels: off numpy's result by at most {off:.1e} (allowed: {TOLERANCE:.0e})"
     out.told("passed" if off <= TOLERANCE else "failed", says, "placed", off=off, tolerance=TOLERANCE)
     # The pointer's own attributes, asked of the driver: type 2 is memory of a device.
     kind = runtime.pointerGetAttributes(y.data.ptr).type
-    facts = {"device": int(y.device.id), "pointer": int(kind), "on": "cuda" if kind == 2 else "memory of type %d" % kind}
-    says = "the result's memory is of type %d on device %d (2 is a GPU's own)" % (kind, y.device.id)
+    facts = {"device": int(y.device.id), "pointer": int(kind), "on": "cuda" if kind == 2 else f"memory of type {kind}"}
+    says = f"the result's memory is of type {kind} on device {y.device.id} (2 is a GPU's own)"
     out.told("passed" if kind == 2 and used else "failed", says, "freed", **facts)
     del given, y
     pool.free_all_blocks()
     kept = pool.total_bytes()
     out.told(
         "passed" if kept <= 64 << 20 else "failed",
-        "%d bytes are still taken after the arrays are gone" % kept,
+        f"{kept} bytes are still taken after the arrays are gone",
         kept=kept,
         peak=used,
     )

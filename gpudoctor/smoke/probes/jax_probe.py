@@ -59,7 +59,7 @@ def run(climb):
     except Stop:
         pass
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
-        out.told("failed", ("%s: %s" % (type(error).__name__, error))[:2000], error=type(error).__name__)
+        out.told("failed", (f"{type(error).__name__}: {error}")[:2000], error=type(error).__name__)
     try:
         with open("/proc/self/status") as status:
             peak = [line.split()[1] for line in status if line.startswith("VmHWM:")]
@@ -103,27 +103,27 @@ def climb(out):
     import jax
     import numpy
 
-    out.told("passed", "JAX %s" % jax.__version__, "sees", version=jax.__version__, path=os.path.dirname(jax.__file__))
+    out.told("passed", f"JAX {jax.__version__}", "sees", version=jax.__version__, path=os.path.dirname(jax.__file__))
     out.phase("load", "sees")
     wanted = "gpu" if device == "cuda" else "cpu"
     try:
         found = jax.devices(wanted)
     except RuntimeError as error:
-        out.told("failed", "jax.devices('gpu'): %s" % error, backend=jax.default_backend())
+        out.told("failed", f"jax.devices('gpu'): {error}", backend=jax.default_backend())
         raise Stop from None
-    out.told("passed", "jax.devices(): %s" % ", ".join(map(str, found)), "kernels", gpus=len(found))
+    out.told("passed", "jax.devices(): {}".format(", ".join(map(str, found))), "kernels", gpus=len(found))
     out.told("untold", "XLA compiles for the GPU that it meets: the run shows it", "computes")
     out.phase("run", "computes")
     y, platforms = compute(jax, found[0])
     again, _ = compute(jax, jax.devices("cpu")[0])
     off = float(numpy.abs(numpy.asarray(y) - numpy.asarray(again)).max())
-    says = "a convolution and a product of matrices: off the CPU's result by at most %.1e (allowed: %.0e)" % (off, TOLERANCE)
+    says = f"a convolution and a product of matrices: off the CPU's result by at most {off:.1e} (allowed: {TOLERANCE:.0e})"
     out.told("passed" if off <= TOLERANCE else "failed", says, "placed", off=off, tolerance=TOLERANCE)
     facts = {"platforms": platforms, "on": ", ".join(platforms)}
     if platforms not in ([wanted], ["cuda" if device == "cuda" else wanted]):
-        out.told("failed", "inputs and result are on %s" % ", ".join(platforms), "freed", **facts)
+        out.told("failed", "inputs and result are on {}".format(", ".join(platforms)), "freed", **facts)
     else:
-        out.told("passed", "inputs and result are on %s" % ", ".join(map(str, y.devices())), "freed", **facts)
+        out.told("passed", "inputs and result are on {}".format(", ".join(map(str, y.devices()))), "freed", **facts)
     if device == "cpu":
         out.told("untold", "a matter of GPU memory")
         return
@@ -133,10 +133,8 @@ def climb(out):
     if kept is None:
         out.told("untold", "this release has no figure for it")
         return
-    says = "%d KiB are still in use after the arrays are gone; the peak was %d KiB" % (
-        kept >> 10,
-        told.get("peak_bytes_in_use", 0) >> 10,
-    )
+    peak = told.get("peak_bytes_in_use", 0)
+    says = f"{kept >> 10} KiB are still in use after the arrays are gone; the peak was {peak >> 10} KiB"
     out.told("passed" if kept <= 64 << 20 else "failed", says, kept=kept, peak=told.get("peak_bytes_in_use"))
 
 

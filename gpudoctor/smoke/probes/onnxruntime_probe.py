@@ -59,7 +59,7 @@ def run(climb):
     except Stop:
         pass
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
-        out.told("failed", ("%s: %s" % (type(error).__name__, error))[:2000], error=type(error).__name__)
+        out.told("failed", (f"{type(error).__name__}: {error}")[:2000], error=type(error).__name__)
     try:
         with open("/proc/self/status") as status:
             peak = [line.split()[1] for line in status if line.startswith("VmHWM:")]
@@ -102,7 +102,7 @@ def tensor(name, shape, values):
     import struct
 
     dims = b"".join(field(1, size) for size in shape)
-    return dims + field(2, 1) + field(8, name) + field(9, struct.pack("<%df" % len(values), *values))
+    return dims + field(2, 1) + field(8, name) + field(9, struct.pack(f"<{len(values)}f", *values))
 
 
 def value_info(name, shape):
@@ -251,6 +251,13 @@ def session(ort, device, folder):
     return ort.InferenceSession(model(), options, providers=[CUDA, CPU] if device == "cuda" else [CPU])
 
 
+def failure(text):
+    """Return what the CUDA runtime said as (number, words), from what the Python part prints before it takes the CPU instead."""
+    words = text.partition("CUDA failure ")[2].partition(" ;")[0].strip()
+    number, _, means = words.partition(":")
+    return (int(number), means.strip()) if number.isdigit() else (0, "")
+
+
 def climb(out):
     """Climb from the import to the placement of each node."""
     import shutil
@@ -267,7 +274,7 @@ def climb(out):
         out.told("failed", "the package is empty: onnxruntime or onnxruntime-gpu was removed and took the other's files along")
         raise Stop
     facts = {"version": ort.__version__, "cuda": built, "listed": listed, "path": os.path.dirname(ort.__file__)}
-    out.told("passed", "ONNX Runtime %s%s" % (ort.__version__, ", built for CUDA %s" % built if built else ""), "sees", **facts)
+    out.told("passed", "ONNX Runtime {}{}".format(ort.__version__, f", built for CUDA {built}" if built else ""), "sees", **facts)
     out.phase("load", "sees")
     folder = tempfile.mkdtemp(prefix="gpudoctor-ort-")
     try:
@@ -276,23 +283,46 @@ def climb(out):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _quiet(function, *arguments):
+    """Call a function and return what it returns and what Python printed meanwhile, which is printed all the same."""
+    import contextlib
+    import io
+
+    heard = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(heard):
+            made = function(*arguments)
+    finally:
+        sys.stdout.write(heard.getvalue())
+    return made, heard.getvalue()
+
+
 def _load_and_run(out, ort, numpy, device, folder):
     wanted = CUDA if device == "cuda" else CPU
     if device == "cuda" and CUDA not in ort.get_available_providers():
         out.told("failed", "this package was built without the CUDA provider", listed=list(ort.get_available_providers()))
         raise Stop
     library = provider_library(ort) if device == "cuda" else {}
-    made = session(ort, device, folder)
+    made, printed = _quiet(session, ort, device, folder)
     got = list(made.get_providers())
     if wanted in got:
-        out.told("passed", "the session has %s" % ", ".join(got), "kernels", providers=got, **library)
+        out.told("passed", "the session has {}".format(", ".join(got)), "kernels", providers=got, **library)
         out.told("untold", "ONNX Runtime does not say which GPUs its kernels are for: the run shows it", "computes")
     else:
-        why = "; ".join(library["loader"]) or "every library that it needs loads: standard output says why"
+        code, means = failure(printed)
         if not library["library"]:
             why = "libonnxruntime_providers_cuda.so is not in the package"
+        elif code:
+            why = f"CUDA failure {code}: {means}"
+            library["code"] = code
+        else:
+            why = "; ".join(library["loader"]) or "all that its library needs is here; what it printed may say why"
         out.told(
-            "failed", "the session has %s without a word of it: %s" % (", ".join(got), why), "computes", providers=got, **library
+            "failed",
+            "the session has {} and no exception was raised: {}".format(", ".join(got), why),
+            "computes",
+            providers=got,
+            **library,
         )
     out.phase("run", "computes")
     # Whole numbers halved: the same bytes whatever the version of numpy.
@@ -301,7 +331,7 @@ def _load_and_run(out, ort, numpy, device, folder):
     after = list(made.get_providers())
     again = ort.InferenceSession(model(), providers=[CPU]).run(None, {"x": x})[0]
     off = float(numpy.abs(y - again).max())
-    says = "Conv, Relu, MatMul, Add: off the CPU's result by at most %.1e (allowed: %.0e)" % (off, TOLERANCE)
+    says = f"Conv, Relu, MatMul, Add: off the CPU's result by at most {off:.1e} (allowed: {TOLERANCE:.0e})"
     good = off <= TOLERANCE and bool(numpy.isfinite(y).all())
     out.told("passed" if good else "failed", says, "placed", off=off, tolerance=TOLERANCE)
     with open(made.end_profiling()) as file:
@@ -310,9 +340,9 @@ def _load_and_run(out, ort, numpy, device, folder):
     by = ", ".join(sorted(set(ran.values()))) or "nothing that the profile names"
     facts = {"nodes": ran, "providers_after": after, "on": wanted if ran and not strays else by}
     if ran and not strays:
-        out.told("passed", "the profile: all %d nodes ran by %s" % (len(ran), wanted), "freed", **facts)
+        out.told("passed", f"the profile: all {len(ran)} nodes ran by {wanted}", "freed", **facts)
     else:
-        out.told("failed", "the profile: nodes ran by %s" % by, "freed", **facts)
+        out.told("failed", f"the profile: nodes ran by {by}", "freed", **facts)
     del made
     out.told("untold", "ONNX Runtime has no figure for it; its process has ended, and the driver takes all of its memory back")
 

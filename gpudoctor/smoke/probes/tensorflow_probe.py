@@ -59,7 +59,7 @@ def run(climb):
     except Stop:
         pass
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
-        out.told("failed", ("%s: %s" % (type(error).__name__, error))[:2000], error=type(error).__name__)
+        out.told("failed", (f"{type(error).__name__}: {error}")[:2000], error=type(error).__name__)
     try:
         with open("/proc/self/status") as status:
             peak = [line.split()[1] for line in status if line.startswith("VmHWM:")]
@@ -103,15 +103,16 @@ def covers(targets, capability):
 
 def kernels(out, targets, capability, name):
     """Climb the rung of the kernels: whether this build has code for a GPU of this capability."""
-    facts = {"targets": targets, "capability": "%d.%d" % capability}
+    shown = f"{capability[0]}.{capability[1]}"
+    facts = {"targets": targets, "capability": shown}
     if not targets:
-        out.told("untold", "%s does not say which GPUs its kernels are for: the run shows it" % name, "computes", **facts)
+        out.told("untold", f"{name} does not say which GPUs its kernels are for: the run shows it", "computes", **facts)
         return
     fit = covers(targets, capability)
     if not fit:
-        out.told("failed", "compiled for %s, and the GPU has capability %d.%d" % ((" ".join(targets), *capability)), **facts)
+        out.told("failed", "compiled for {}, and the GPU has capability {}".format(" ".join(targets), shown), **facts)
         raise Stop
-    out.told("passed", "%s serves capability %d.%d" % ((fit, *capability)), "computes", by=fit, **facts)
+    out.told("passed", f"{fit} serves capability {shown}", "computes", by=fit, **facts)
 
 
 def compute(tf, where):
@@ -142,17 +143,17 @@ def climb(out):
 
     build = dict(tf.sysconfig.get_build_info())
     built = build.get("cuda_version", "") if build.get("is_cuda_build") else ""
-    says = "TensorFlow %s, built %s" % (tf.__version__, "for CUDA %s" % built if built else "without CUDA")
+    says = "TensorFlow {}, built {}".format(tf.__version__, f"for CUDA {built}" if built else "without CUDA")
     out.told("passed", says, "sees", version=tf.__version__, cuda=built, path=os.path.dirname(tf.__file__))
     out.phase("load", "sees")
     if device == "cuda":
         gpus = tf.config.list_physical_devices("GPU")
         if not gpus:
             why = "standard error says why" if built else "this build has no CUDA"
-            out.told("failed", "list_physical_devices('GPU') is empty: %s" % why, cuda=built)
+            out.told("failed", f"list_physical_devices('GPU') is empty: {why}", cuda=built)
             raise Stop
         for each in gpus:
-            tf.config.experimental.set_memory_growth(each, True)
+            tf.config.experimental.set_memory_growth(each, enable=True)
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)
         out.told("passed", name, "kernels", gpus=len(gpus))
         found = capability(tf, gpus[0])
@@ -165,21 +166,21 @@ def climb(out):
         out.told("passed", "the CPU", "kernels")
         out.told("passed", "those for the CPU", "computes")
     # With soft placement an operation that asks for a GPU would go to the CPU without a word.
-    tf.config.set_soft_device_placement(False)
+    tf.config.set_soft_device_placement(enabled=False)
     out.phase("run", "computes")
     where = "/GPU:0" if device == "cuda" else "/CPU:0"
     y, devices = compute(tf, where)
     again, _ = compute(tf, "/CPU:0")
     off = float(abs(y - again).max())
-    says = "a convolution and a product of matrices: off the CPU's result by at most %.1e (allowed: %.0e)" % (off, TOLERANCE)
+    says = f"a convolution and a product of matrices: off the CPU's result by at most {off:.1e} (allowed: {TOLERANCE:.0e})"
     out.told("passed" if off <= TOLERANCE else "failed", says, "placed", off=off, tolerance=TOLERANCE)
-    wanted = "device:%s" % where[1:]
+    wanted = f"device:{where[1:]}"
     strays = [name for name, place in devices.items() if not place.endswith(wanted)]
-    facts = {"devices": devices, "on": where[1:] if not strays else "not all on %s" % where[1:]}
+    facts = {"devices": devices, "on": where[1:] if not strays else f"not all on {where[1:]}"}
     if strays:
-        out.told("failed", "%s is on %s" % (strays[0], devices[strays[0]]), "freed", **facts)
+        out.told("failed", f"{strays[0]} is on {devices[strays[0]]}", "freed", **facts)
     else:
-        out.told("passed", "each tensor and variable names %s" % devices["output"], "freed", **facts)
+        out.told("passed", "each tensor and variable names {}".format(devices["output"]), "freed", **facts)
     if device == "cpu":
         out.told("untold", "a matter of GPU memory")
         return
@@ -187,7 +188,7 @@ def climb(out):
 
     gc.collect()
     told = tf.config.experimental.get_memory_info("GPU:0")
-    says = "%d KiB are still in use after the tensors are gone; the peak was %d KiB" % (told["current"] >> 10, told["peak"] >> 10)
+    says = f"{told['current'] >> 10} KiB are still in use after the tensors are gone; the peak was {told['peak'] >> 10} KiB"
     out.told("passed" if told["current"] <= 64 << 20 else "failed", says, kept=told["current"], peak=told["peak"])
 
 

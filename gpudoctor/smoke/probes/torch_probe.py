@@ -59,7 +59,7 @@ def run(climb):
     except Stop:
         pass
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
-        out.told("failed", ("%s: %s" % (type(error).__name__, error))[:2000], error=type(error).__name__)
+        out.told("failed", (f"{type(error).__name__}: {error}")[:2000], error=type(error).__name__)
     try:
         with open("/proc/self/status") as status:
             peak = [line.split()[1] for line in status if line.startswith("VmHWM:")]
@@ -103,15 +103,16 @@ def covers(targets, capability):
 
 def kernels(out, targets, capability, name):
     """Climb the rung of the kernels: whether this build has code for a GPU of this capability."""
-    facts = {"targets": targets, "capability": "%d.%d" % capability}
+    shown = f"{capability[0]}.{capability[1]}"
+    facts = {"targets": targets, "capability": shown}
     if not targets:
-        out.told("untold", "%s does not say which GPUs its kernels are for: the run shows it" % name, "computes", **facts)
+        out.told("untold", f"{name} does not say which GPUs its kernels are for: the run shows it", "computes", **facts)
         return
     fit = covers(targets, capability)
     if not fit:
-        out.told("failed", "compiled for %s, and the GPU has capability %d.%d" % ((" ".join(targets), *capability)), **facts)
+        out.told("failed", "compiled for {}, and the GPU has capability {}".format(" ".join(targets), shown), **facts)
         raise Stop
-    out.told("passed", "%s serves capability %d.%d" % ((fit, *capability)), "computes", by=fit, **facts)
+    out.told("passed", f"{fit} serves capability {shown}", "computes", by=fit, **facts)
 
 
 def models(torch):
@@ -172,11 +173,11 @@ def compute(out, torch, device):
         for kind in kinds:
             y, place = one(torch, model, x, kind, device)
             off = float((y - reference).abs().max())
-            off_by["%s, %s" % (name, kind)] = off
+            off_by[f"{name}, {kind}"] = off
             where.append(dict(place, model=name, type=kind))
             # Written so that a NaN is wrong.
             if not off <= TOLERANCES[kind]:
-                wrong.append("%s in %s is off the CPU's result by %.1e (allowed: %.0e)" % (name, kind, off, TOLERANCES[kind]))
+                wrong.append(f"{name} in {kind} is off the CPU's result by {off:.1e} (allowed: {TOLERANCES[kind]:.0e})")
     says = "a convolutional net and a transformer block in %s: off the CPU's float32 by at most %.1e"
     says = "; ".join(wrong) or says % (", ".join(kinds), max(off_by.values()))
     out.told("failed" if wrong else "passed", says, "placed", off=off_by, tolerance=TOLERANCES)
@@ -192,13 +193,11 @@ def peers(out, torch):
         return
     wrong = []
     for one_, other in [(a, b) for a in range(count) for b in range(count) if a != b]:
-        x = torch.arange(1 << 20, dtype=torch.float32, device="cuda:%d" % one_)
-        if not bool(torch.equal(x.to("cuda:%d" % other).cpu(), x.cpu())):
-            wrong.append("%d to %d" % (one_, other))
+        x = torch.arange(1 << 20, dtype=torch.float32, device=f"cuda:{one_}")
+        if not bool(torch.equal(x.to(f"cuda:{other}").cpu(), x.cpu())):
+            wrong.append(f"{one_} to {other}")
     direct = [[a, b] for a in range(count) for b in range(count) if a != b and torch.cuda.can_device_access_peer(a, b)]
-    says = (
-        "wrong data arrive from GPU " + ", from GPU ".join(wrong) if wrong else "4 MiB arrive whole between all %d GPUs" % count
-    )
+    says = "wrong data arrive from GPU " + ", from GPU ".join(wrong) if wrong else f"4 MiB arrive whole between all {count} GPUs"
     out.told("failed" if wrong else "passed", says, direct=direct, gpus=count)
 
 
@@ -209,7 +208,7 @@ def climb(out):
     import torch
 
     built = torch.version.cuda or ""
-    says = "PyTorch %s, built %s" % (torch.__version__, "for CUDA %s" % built if built else "without CUDA")
+    says = "PyTorch {}, built {}".format(torch.__version__, f"for CUDA {built}" if built else "without CUDA")
     facts = {"version": torch.__version__, "cuda": built, "path": os.path.dirname(torch.__file__)}
     out.told("passed", says, "sees", **facts)
     if out.settings.get("peers"):
@@ -225,27 +224,36 @@ def climb(out):
                     why = "it does not say why"
                 except Exception as error:  # noqa: BLE001 - what it says is the result
                     why = str(error)
-            out.told("failed", "torch.cuda.is_available() is False: %s" % why, cuda=built)
+            out.told("failed", f"torch.cuda.is_available() is False: {why}", cuda=built)
             raise Stop
         capability = torch.cuda.get_device_capability()
         name = torch.cuda.get_device_name()
-        out.told("passed", "%s, capability %d.%d" % ((name, *capability)), "kernels", device=name, gpus=torch.cuda.device_count())
+        out.told(
+            "passed",
+            f"{name}, capability {capability[0]}.{capability[1]}",
+            "kernels",
+            device=name,
+            gpus=torch.cuda.device_count(),
+        )
         # 1.9 answers get_arch_list() with nothing where it sees no GPU; what it was compiled for stands here.
-        kernels(out, torch._C._cuda_getArchFlags().split(), capability, "PyTorch")
+        targets = torch._C._cuda_getArchFlags().split()  # noqa: SLF001
+        kernels(out, targets, capability, "PyTorch")
     else:
-        out.told("passed", "the CPU, %d threads" % torch.get_num_threads(), "kernels")
+        out.told("passed", f"the CPU, {torch.get_num_threads()} threads", "kernels")
         out.told("passed", "those for the CPU", "computes")
     out.phase("run", "computes")
     started = torch.cuda.memory_allocated() if device == "cuda" else 0
     where = compute(out, torch, device)
     strays = [each for each in where if each["parameters"] != [device] or each["output"] != [device]]
     strays += [each for each in where if device == "cuda" and each["allocated"] <= 0]
-    facts = {"where": where, "on": device if not strays else "not all on %s" % device}
+    facts = {"where": where, "on": device if not strays else f"not all on {device}"}
     if strays:
-        out.told("failed", "%s: parameters on %s" % (strays[0]["model"], ", ".join(strays[0]["parameters"])), "freed", **facts)
+        out.told(
+            "failed", "{}: parameters on {}".format(strays[0]["model"], ", ".join(strays[0]["parameters"])), "freed", **facts
+        )
     else:
-        more = ", and its allocator gave %d KiB for them" % (max(each["allocated"] for each in where) >> 10)
-        says = "parameters and outputs of all %d runs are on %s%s" % (len(where), device, more if device == "cuda" else "")
+        more = f", and its allocator gave {max(each['allocated'] for each in where) >> 10} KiB for them"
+        says = f"parameters and outputs of all {len(where)} runs are on {device}{more if device == 'cuda' else ''}"
         out.told("passed", says, "freed", **facts)
     if device == "cpu":
         out.told("untold", "a matter of GPU memory")
@@ -256,7 +264,7 @@ def climb(out):
     gc.collect()
     torch.cuda.empty_cache()
     kept = torch.cuda.memory_allocated() - started
-    says = "%d bytes are still allocated after the models are gone; the allocator's peak was %d MiB" % (kept, peak >> 20)
+    says = f"{kept} bytes are still allocated after the models are gone; the allocator's peak was {peak >> 20} MiB"
     # cuBLAS keeps a workspace for the life of the process: some MiB, not a leak.
     out.told("passed" if kept <= 64 << 20 else "failed", says, kept=kept, peak=peak)
 
