@@ -123,7 +123,7 @@ def test_what_is_printed_is_bounded(probe, script):
 
 def test_memory_is_that_of_all_processes(probe, script):
     """The peak counts what a child holds too."""
-    hold = "x = bytearray(80 << 20); import time; time.sleep(1.5)"
+    hold = "x = bytearray(80 << 20); import time; time.sleep(4)"
     body = f"x = bytearray(80 << 20)\nsubprocess.run([sys.executable, '-c', {hold!r}])\ntold(end=True)\n"
     ended = probe(script(body), {})
     assert ended.peak_kib is not None
