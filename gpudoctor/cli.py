@@ -83,30 +83,12 @@ def doctor(
         bool,
         typer.Option("--strict", help="Hints count as warnings, and what could not be examined as not told."),
     ] = False,
-    image: Annotated[
-        str | None, typer.Option("--image", metavar="IMAGE", help="Judge this image on this host, and say only what concerns it.")
-    ] = None,
-    dockerfile: Annotated[
-        str | None, typer.Option("--dockerfile", metavar="FILE", help="Judge the image that this Dockerfile makes on this host.")
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="With --image or --dockerfile: the whole host as well.")] = False,
 ) -> None:
     """Diagnose this machine (or a recorded or mounted one). Changes nothing."""
     from gpudoctor import engine
-    from gpudoctor.facts import NOTHING, Facts
+    from gpudoctor.facts import Facts
 
-    given = NOTHING
-    if image is not None or dockerfile is not None:
-        from gpudoctor.commands import given as command
-
-        try:
-            given = command.read(image, dockerfile)
-        except ValueError as wrong:
-            _complain(str(wrong))
-            raise typer.Exit(USAGE) from None
-    rules = _rules(only) if only is not None or given is NOTHING or everything else ()
-    if given is not NOTHING and only is None:
-        rules += engine.rules_for(given)
+    rules = _rules(only)
     if len(host or ()) > 1:
         gc.enable()
     codes = []
@@ -114,13 +96,10 @@ def doctor(
         if each is None:
             codes.append(USAGE)
             continue
-        facts = Facts(each, given)
+        facts = Facts(each)
         diagnosis = engine.diagnose(facts, rules)
         codes.append(_code(diagnosis, strict=strict))
         _report(source, facts, diagnosis, as_json=as_json, many=len(host or ()) > 1)
-        if given is not NOTHING:
-            for remark in command.remarks(facts):
-                _complain(remark)
     raise typer.Exit(next((code for code in (USAGE, WRONG, CANNOT_TELL) if code in codes), FINE))
 
 

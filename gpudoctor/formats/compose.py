@@ -214,10 +214,7 @@ def tree(data: bytes) -> Tree:
 
 def resolved(node: Node, via: int = 0) -> Found:
     """Return what an alias stands for; any other node as it is."""
-    while node.target is not None:
-        via = via or node.line
-        node = node.target
-    return Found(node, via)
+    return Found(node, via) if node.target is None else Found(node.target, via or node.line)
 
 
 def entries(found: Found) -> dict[str, Found]:

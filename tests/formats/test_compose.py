@@ -171,6 +171,14 @@ def test_own_key_goes_before_a_merged_one_and_the_first_merge_before_the_second(
     assert quoted.image is None
 
 
+def test_alias_in_an_alias_tells_the_one_in_the_service():
+    """Where an alias brings a list with another alias in it, the line is that of the one the service itself has."""
+    data = b"n: &n /dev/a\nl: &l [/dev/b, *n]\nservices:\n  web:\n    devices: *l\n  db: {devices: [*n]}\n"
+    web, db = parse(data).services
+    assert web.devices == (Device("/dev/b", "", "", 2, 5), Device("/dev/a", "", "", 1, 5))
+    assert db.devices == (Device("/dev/a", "", "", 1, 6),)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

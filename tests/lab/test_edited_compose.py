@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CASES = [case for case in cases("compose") if not case.values[2].startswith((b"malformed", b"refused", b"unchanged"))]
-KEYS = {"reservation": "deploy", "devices": "devices", "cdi": "devices", "gpus": "gpus"}
 
 
 def config(program: str, data: bytes, folder: Path) -> tuple[dict[str, Any] | None, str]:
@@ -53,7 +52,7 @@ def kept(old: Any, new: Any, where: str = "") -> list[str]:
     if isinstance(old, list) and isinstance(new, list):
         # Compose gives devices and variables in the order of the file.
         return [place for at, each in enumerate(new) for place in kept(old[at] if at < len(old) else None, each, f"{where}[]")]
-    if where.endswith("[].count") and old == -1:
+    if where.endswith("[].count") and old == -1 != new:
         # So Compose 5 gives a request without count and ids: all GPUs.
         old = None
     assert old is None or old == new, where
@@ -83,11 +82,11 @@ def test_compose_sees_what_was_asked_and_nothing_else(tmp_path: Path, major: str
     for number, case in enumerate(CASES):
         path, words, _ = case.values
         data = path.read_bytes()
-        before, why = config(program, data, tmp_path / f"{number}-before")
+        before, _ = config(program, data, tmp_path / f"{number}-before")
         after, refusal = config(program, asked(data, words), tmp_path / f"{number}-after")
         if before is None:
+            # What an edit cures: a list or a map without value, a request without capabilities.
             cured += after is not None
-            print(path.name, "AFTER" if after else "", why[-300:])
             continue
         if major == "1" and "gpus" in words:
             # 1.29 knows no `gpus:`.
@@ -98,8 +97,23 @@ def test_compose_sees_what_was_asked_and_nothing_else(tmp_path: Path, major: str
         old, new = before["services"].pop(service), after["services"].pop(service)
         assert after == before, path.name
         filled = kept(old, new)
-        assert filled, path.name
+        # A missing count is all to Compose 5 anyway.
+        assert filled or (major == "5" and "-without-count" in path.name), path.name
         assert all(place.startswith(allowed(words)) for place in filled), (path.name, filled)
         taken += 1
-    print(taken, cured)
-    assert taken >= 1000
+    assert taken >= (60 if major == "1" else 80)
+    assert cured >= 5
+
+
+@pytest.mark.parametrize("major", ["1", "5"])
+def test_what_is_malformed_is_refused_by_compose(tmp_path: Path, major: str) -> None:
+    """What the reader refuses, Compose refuses too, but for what the reader says itself: docker-compose 1 lets a key stand twice."""
+    program = compose(major)
+    lenient = ("stands twice",) if major == "1" else ("a second document", "a tab, where")
+    refused = 0
+    for number, case in enumerate(each for each in cases("compose") if each.values[2].startswith(b"malformed")):
+        path, _, expected = case.values
+        found, _ = config(program, path.read_bytes(), tmp_path / str(number))
+        assert found is None or any(sign in expected.decode() for sign in lenient), path.name
+        refused += found is None
+    assert refused >= 10

@@ -150,6 +150,20 @@ def test_malformed_is_never_edited(data: bytes):
             verb()
 
 
+def test_what_belongs_deeper_comes_first_at_one_place():
+    """A new key and an entry of the last list go to the same place; the entry stays with its list, whatever was asked for first."""
+    data = b"services:\n  web:\n    image: x\n    environment:\n    - A=1\n"
+    for keys in ({"runtime": "nvidia", "environment": ["B=2"]}, {"environment": ["B=2"], "runtime": "nvidia"}):
+        assert give(data, "web", keys) == data + b"    - B=2\n    runtime: nvidia\n"
+
+
+def test_quotes_are_those_of_the_file():
+    """Ids need quotes, and get the kind that the file has most of."""
+    data = b"services:\n  web:\n    image: 'x'\n    ports: ['80:80']\n    user: \"0\"\n"
+    once = give_gpu(data, "web", Request("gpus", device_ids=("0", "1")))
+    assert once.endswith(b"    - driver: nvidia\n        device_ids: ['0', '1']\n        capabilities: [gpu]\n")
+
+
 def test_block_of_text_at_the_very_end_would_gain_a_line_break():
     """Without a line break at the end of the file a block of text has none either, so nothing can follow it; elsewhere it can."""
     data = b"services:\n  web:\n    image: x\n  db:\n    command: |\n      serve"
