@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _SAYS_CDI = (26,)
 """From 26.0 on docker info lists the CDI folders where CDI is on."""
+_JITTER = 2  # seconds
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -96,7 +97,8 @@ def _hook(facts: Facts) -> tuple[Evidence, ...]:
     if daemon is None or daemon.started is None or arrived is None or (toolkit.hook is None and toolkit.cdi_hook is None):
         return ()
     came, source = arrived
-    if came <= daemon.started or "nvidia" in (docker.runtimes or {}):
+    # The time of the boot, from which the daemon's start is counted, is told in whole seconds.
+    if came <= daemon.started + _JITTER or "nvidia" in (docker.runtimes or {}):
         return ()
     if docker.runtimes is None:
         if "nvidia" in docker.config_runtimes and _edited(facts) is False:
