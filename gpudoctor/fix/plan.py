@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gpudoctor.model import Diagnosis, Expected, Finding, Rule, Wishes
 
 _NEW_MODE = 0o644
+_HELPS = frozenset({"cured", "restart", "reboot", "later", "forcible"})
 _RANK = {"error": 0, "warning": 1, "hint": 2, None: 0}
 
 
@@ -76,8 +77,9 @@ def make(host: Host, rules: Sequence[Rule], wishes: Wishes, *, named: bool = Fal
     while (finding := _next(before, now, wanted - handled, named=named)) is not None:
         handled.add(finding.rule)
         if finding.cure.safety == "SHOWN" and known[finding.rule].fix is not None and not named:
-            text = f"gpudoctor fix {finding.rule} plans another cure, which is not the best one."
-            outcomes.append(Outcome(finding, "shown", f"{finding.cure.summary} ({text})"))
+            tried = _mend(facts, known[finding.rule], finding, draft, now, wishes)[0].expected
+            other = f" (gpudoctor fix {finding.rule} plans another cure, which is not the best one.)" if tried in _HELPS else ""
+            outcomes.append(Outcome(finding, "shown", f"{finding.cure.summary}{other}"))
             continue
         outcome, draft, now = _mend(facts, known[finding.rule], finding, draft, now, wishes)
         outcomes.append(outcome)

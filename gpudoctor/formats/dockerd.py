@@ -88,6 +88,22 @@ def flags(argv: Sequence[str]) -> tuple[Flag, ...]:
     return tuple(found)
 
 
+def given(argv: Sequence[str], key: str) -> tuple[str, ...]:
+    """Give the values that a command line has for one key of daemon.json, in order; a switch without a value gives "true"."""
+    found = []
+    for at, word in enumerate(argv):
+        if at == 0 or not any(flag.key == key for flag in flags(("", word))):
+            continue
+        name, sign, value = word.partition("=")
+        if not sign and not name.startswith("--") and len(name) > len("-H"):
+            value, sign = name[len("-H") :], "="
+        if not sign:
+            behind = argv[at + 1] if at + 1 < len(argv) else "-"
+            value = "true" if behind.startswith("-") else behind
+        found.append(value)
+    return tuple(found)
+
+
 def keys(value: dict[str, Any]) -> dict[str, str]:
     """Give the options that a daemon.json sets, each with its dotted path in the file: `http-proxy` of `proxies.http-proxy`."""
     found: dict[str, str] = {}

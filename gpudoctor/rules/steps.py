@@ -35,10 +35,15 @@ def then(command: str, why: str, safety: Safety = "SAFE", *, undo: str | None = 
     return Then(words(command), safety, why, None if undo is None else words(undo))
 
 
-def restart_docker(facts: Facts, daemon: Process | None = None) -> Then:
-    """Return the restart of one daemon, of this host's where none is named: it stops containers unless live-restore is on."""
+def restart_docker(facts: Facts, daemon: Process | None = None, *, mends: str = "") -> Then:
+    """Return the restart of one daemon, of this host's where none is named: it stops containers unless live-restore is on.
+
+    Refused where that daemon would not come back, for a fault other than the one that this fix ``mends`` (a rule's name).
+    """
+    daemon = daemon or facts.docker.daemon
     kind = daemon.kind if daemon is not None else facts.docker.kind
     _refuse_foreign(kind)
+    refuse_broken(facts, daemon, mends=mends)
     if kind == "rootless":
         argv: tuple[str, ...] = ("systemctl", "--user", "restart", "docker")
     else:
@@ -46,6 +51,56 @@ def restart_docker(facts: Facts, daemon: Process | None = None) -> Then:
     return Then(
         argv, "DISRUPTIVE", "Docker reads its configuration anew; running containers stop unless live-restore is on.", argv
     )
+
+
+def load_runtimes(facts: Facts, daemon: Process | None = None) -> Then:
+    """Return what makes one daemon know the runtimes that its daemon.json has: a reload where that is enough, which stops nothing.
+
+    Before 25.0 a reload can break containers that use such a runtime, and 20.10 forgets a runtime of its own (seen): there, and where
+    no unit file tells how to reload, it is a restart; a daemon that does not run is started.
+    """
+    docker = facts.docker
+    daemon = daemon or docker.daemon
+    if daemon is None and not docker.running:
+        return start_docker(facts)
+    kind = daemon.kind if daemon is not None else docker.kind
+    units = facts.services.files("docker.service") if facts.platform.systemd and kind == "rootful" else ()
+    if docker.version_numbers < _RELOADS_RUNTIMES or not any(b"\nExecReload=" in data for _, data in units):
+        return restart_docker(facts, daemon)
+    refuse_broken(facts, daemon)
+    argv = ("systemctl", "reload", "docker")
+    return Then(argv, "SAFE", "Docker reads its runtimes anew, which stops nothing.", argv)
+
+
+def start_docker(facts: Facts, *, mends: str = "") -> Then:
+    """Return the start of a daemon that is down; refused where it would not come up for a fault other than what the fix ``mends``."""
+    kind = facts.docker.kind
+    _refuse_foreign(kind)
+    refuse_broken(facts, None, mends=mends)
+    if kind == "rootless":
+        argv: tuple[str, ...] = ("systemctl", "--user", "start", "docker")
+    else:
+        argv = ("systemctl", "start", "docker") if facts.platform.systemd else ("service", "docker", "start")
+    return Then(argv, "SAFE", "Docker is down and can start now.")
+
+
+def refuse_broken(facts: Facts, daemon: Process | None, *, mends: str = "") -> None:
+    """Refuse to start or restart a daemon that would not come up, or back: its containers would stay down with it."""
+    from gpudoctor.rules.docker import daemon_json_flag_conflict as conflict
+    from gpudoctor.rules.docker import daemon_json_invalid as invalid
+
+    docker = facts.docker
+    config = docker.read_config(docker.config_path_of(daemon)) if daemon is not None else docker.config
+    refusal = invalid.refusal(facts, daemon, config)
+    if refusal is not None:
+        raise Refused(
+            f"Docker would not start again: it refuses {config.path} ({refusal[1]}). Mend that first [{invalid.RULE.name}]."
+        )
+    both = conflict.doubled(facts, daemon, config)
+    if both and mends != conflict.RULE.name:
+        raise Refused(
+            f"Docker would not start again: {', '.join(both)} is both a flag and in {config.path}. Mend that first [{conflict.RULE.name}]."
+        )
 
 
 def restart_unit(facts: Facts, unit: str, why: str, safety: Safety = "SAFE") -> Then:
@@ -85,7 +140,10 @@ def toolkit_setting(facts: Facts, dotted: str, value: bool | str | list[str]) ->
 
     config = facts.toolkit.config
     _refuse_foreign(facts.docker.kind)
-    return Edit(config.path, editor.set_value(config.data, dotted, value))
+    data = editor.set_value(config.data, dotted, value)
+    if facts.host.lstat(config.path) is None:
+        return own_file(config.path, "what differs from the toolkit's defaults.", data)
+    return Edit(config.path, data)
 
 
 def toolkit_unset(facts: Facts, dotted: str) -> Edit:
@@ -258,6 +316,7 @@ def remove_kernel_arguments(facts: Facts, arguments: Sequence[tuple[str, str | N
     yield REBOOT
 
 
+_RELOADS_RUNTIMES = (25,)
 _MODPROBE = "/etc/modprobe.d/"
 _NVIDIA_MODPROBE = "/usr/bin/nvidia-modprobe"
 _KERNEL_CMDLINE = "/etc/kernel/cmdline"

@@ -24,6 +24,25 @@ def test_flags_have_the_key_of_the_file(argv: tuple[str, ...], expected: list[tu
     assert [tuple(flag) for flag in dockerd.flags(argv)] == expected
 
 
+@pytest.mark.parametrize(
+    ("argv", "key", "expected"),
+    [
+        (("dockerd", "-H", "fd://", "--host=tcp://0.0.0.0:2375"), "hosts", ("fd://", "tcp://0.0.0.0:2375")),
+        (("dockerd", "-Hfd://"), "hosts", ("fd://",)),
+        (("dockerd", "-H=fd://"), "hosts", ("fd://",)),
+        (("dockerd", "--live-restore", "--debug=false"), "live-restore", ("true",)),
+        (("dockerd", "--debug", "false", "-D"), "debug", ("false", "true")),
+        (("dockerd", "--exec-opt", "native.cgroupdriver=systemd"), "exec-opts", ("native.cgroupdriver=systemd",)),
+        (("dockerd", "--exec-opt=native.cgroupdriver=systemd"), "exec-opts", ("native.cgroupdriver=systemd",)),
+        (("dockerd", "-H", "fd://"), "debug", ()),
+        (("--debug",), "debug", ()),
+    ],
+)
+def test_values_are_given_in_any_spelling(argv: tuple[str, ...], key: str, expected: tuple[str, ...]) -> None:
+    """A key's values stand behind a space, behind an equals sign or at once; the program is none, and a switch alone means true."""
+    assert dockerd.given(argv, key) == expected
+
+
 def test_an_object_is_looked_into_unless_it_is_one_option() -> None:
     """The keys of `proxies` count by themselves, the runtimes' names do not."""
     value = {"proxies": {"http-proxy": "http://proxy:3128"}, "runtimes": {"nvidia": {"path": "x"}}, "debug": True}

@@ -14,7 +14,8 @@ How it is told from its look-alikes: with `docker/daemon-json-flag-conflict` the
 flag; with `docker/docker-not-running` nothing is wrong with the file; with `docker/docker-not-restarted` the
 file is right, and was edited later.
 
-Cure: put the place right, check the file (`dockerd --validate`, from 23.0 on), and restart Docker.
+Cure: put the place right, check the file (`dockerd --validate`, from 23.0 on), and restart Docker. Only a person can say what was
+meant there, so no program edits the file; and nothing here restarts a Docker that would not come back.
 
 Sources: moby source (daemon/config), tried with dockerd 20.10, 26.1 and 28.5.
 """
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.facts.docker import ConfigFile
+    from gpudoctor.facts.docker import ConfigFile, Process
 
 _FORGIVING = (23,)
 """From 23.0 on dockerd takes a byte order mark and an empty file, and has --validate."""
@@ -55,15 +56,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     if docker.kind == "desktop" and not docker.daemons:
         raise NotApplicable("Docker Desktop keeps its daemon's settings in its own machine.")
     for daemon, config in docker.configs:
-        stat = facts.host.followed(config.path) if daemon is not None else None
-        edited = (
-            stat is not None and stat.mtime is not None and daemon is not None and stat.mtime > (daemon.started or stat.mtime)
-        )
-        found = _broken(config, docker.version_numbers)
-        if not found and (edited or daemon is None):
-            # A running daemon has accepted this file, unless it was edited since.
-            found = _refused(config)
-        if not found:
+        found = refusal(facts, daemon, config)
+        if found is None:
             continue
         where, reason, advised = found
         down = daemon is None
@@ -78,7 +72,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"dockerd refuses {config.path} ({reason}). {after}",
             (Evidence(where, reason), *_daemon.seen(facts, daemon)),
             Cure(
-                "DISRUPTIVE",
+                "SHOWN",
                 advised,
                 (
                     _daemon.edit(config.path),
@@ -90,6 +84,17 @@ def check(facts: Facts) -> Iterator[Finding]:
             severity=None if down else "warning",
             breaks=("daemon",) if down else (),
         )
+
+
+def refusal(facts: Facts, daemon: Process | None, config: ConfigFile) -> tuple[Where, str, str] | None:
+    """Return place, reason and advice for a daemon.json that dockerd would refuse at its next start, None where it takes it."""
+    stat = facts.host.followed(config.path) if daemon is not None else None
+    edited = stat is not None and stat.mtime is not None and daemon is not None and stat.mtime > (daemon.started or stat.mtime)
+    found = _broken(config, facts.docker.version_numbers)
+    if found is None and (edited or daemon is None):
+        # A running daemon has accepted this file, unless it was edited since.
+        found = _refused(config)
+    return found
 
 
 def _broken(config: ConfigFile, engine: tuple[int, ...]) -> tuple[Where, str, str] | None:

@@ -11,8 +11,9 @@ process is older; with `docker/docker-desktop-linux` the daemon is in another ma
 daemon that is installed and not running now is not taken for a wrong one, nor is any file where the daemon in
 use knows the runtime.
 
-Cure: register the runtime in the file that this dockerd reads, then restart that dockerd. The other file may
-stay.
+Cure: register the runtime in the file that this dockerd reads, then restart that dockerd (from 25.0 on a
+reload is enough, which stops nothing). The other file may stay. The fix registers it as the other file has it,
+arguments included, where this dockerd finds that program.
 
 Sources: Docker documentation (rootless mode, daemon configuration file), docker snap's README, NVIDIA
 container toolkit installation guide (`--config`).
@@ -45,13 +46,9 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("There is no Docker on this host.")
     if docker.kind == "desktop":
         raise NotApplicable("Docker Desktop's daemon reads no file of this host.")
-    if docker.has_nvidia_runtime:
+    if docker.has_nvidia_runtime or "nvidia" in docker.config_runtimes:
         return
-    read = {_real(facts, config.path) for _, config in docker.configs}
-    others = [ROOTFUL_JSON, SNAP_JSON, SYNOLOGY_JSON]
-    if not _rootless_waits(facts):
-        others += [f"{home}/.config/docker/daemon.json" for home in docker.homes]
-    written = [config for path in others if _real(facts, path) not in read and (config := _registers(facts, path)) is not None]
+    written = _written(facts)
     if not written:
         return
     daemon, path = docker.daemon, docker.config_path
@@ -79,6 +76,16 @@ def check(facts: Facts) -> Iterator[Finding]:
             else advice.RESTART_RISK,
         ),
     )
+
+
+def _written(facts: Facts) -> list[ConfigFile]:
+    """Return the files that register the nvidia runtime and that no dockerd here reads."""
+    docker = facts.docker
+    read = {_real(facts, config.path) for _, config in docker.configs}
+    others = [ROOTFUL_JSON, SNAP_JSON, SYNOLOGY_JSON]
+    if not _rootless_waits(facts):
+        others += [f"{home}/.config/docker/daemon.json" for home in docker.homes]
+    return [config for path in others if _real(facts, path) not in read and (config := _registers(facts, path)) is not None]
 
 
 def _real(facts: Facts, path: str) -> str:
@@ -109,12 +116,21 @@ def _rootless_waits(facts: Facts) -> bool:
 
 def fix(facts: Facts, _: Wishes) -> Steps:
     """Register the runtime in the daemon.json that the daemon does read; the file that nobody reads stays as it is."""
-    if facts.toolkit.runtime is None:
+    docker = facts.docker
+    if docker.kind == "snap":
+        raise Refused("A snap cannot run the host's runtime, whatever its daemon.json says: use Docker's own packages.")
+    # As it was meant, with its arguments, where this daemon finds that program.
+    meant = next((config.value["runtimes"]["nvidia"] for config in _written(facts)), None)
+    program = meant.get("path") if isinstance(meant, dict) else None
+    if isinstance(meant, dict) and isinstance(program, str) and docker.which(program) is not None:
+        yield steps.daemon_setting(facts, ("runtimes", "nvidia"), meant, docker.daemon)
+    elif facts.toolkit.runtime is not None:
+        yield steps.daemon_setting(facts, ("runtimes", "nvidia", "path"), "nvidia-container-runtime", docker.daemon)
+    else:
         raise Refused(
             "nvidia-container-runtime is not on this daemon's PATH, so registering it helps nobody: install the toolkit first."
         )
-    yield steps.daemon_setting(facts, ("runtimes", "nvidia", "path"), "nvidia-container-runtime", facts.docker.daemon)
-    yield steps.restart_docker(facts, facts.docker.daemon)
+    yield steps.load_runtimes(facts, docker.daemon)
 
 
 RULE = Rule(

@@ -10,7 +10,9 @@ too. From the host only the risk shows, so this is a warning; it is not cgroup v
 
 Cure, any one of: CDI (`--device nvidia.com/gpu=all`), naming the device nodes (`--device /dev/nvidia0 ...`), or
 `native.cgroupdriver=cgroupfs` in daemon.json (wrong on a Kubernetes node whose kubelet uses systemd; needs a restart of Docker and new
-containers; an explicit `docker update` still rewrites the rules).
+containers; an explicit `docker update` still rewrites the rules). The fix sets the cgroupfs driver where the hook serves --gpus,
+and has udev make the links where they alone are missing; it never switches to cgroup v1. It refuses beside a kubelet, and where
+live-restore would carry running containers over to the other driver.
 
 Sources: NVIDIA container toolkit troubleshooting guide; runc changelog (1.1.3 regression, fixed in 1.1.7); reproduced with real systemd,
 Docker and runc on Debian 12 and 13.
@@ -21,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor import tables
+from gpudoctor.formats import dockerd
 from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Refused, Rule, Where
 from gpudoctor.rules import advice, steps
 
@@ -125,12 +128,22 @@ def _cgroupfs(facts: Facts, wishes: Wishes) -> Steps:
             f"{kubelet} says that a kubelet runs here, which must have the same cgroup driver as Docker: start GPU containers by CDI instead.",
             forcible=True,
         )
+    live = _live_restored(facts)
+    if live is not None and not wishes.force:
+        raise Refused(
+            f"{live}: the containers that run now would keep the systemd driver, and lose the GPU all the same, under a Docker that goes "
+            "by the other one. Stop them first, or start GPU containers by CDI instead.",
+            forcible=True,
+        )
     options = facts.docker.config.value.get("exec-opts")
     named = [each for each in options if isinstance(each, str) and each.startswith(_DRIVER)] if isinstance(options, list) else []
     docker = facts.docker
     argv = docker.daemon.argv if docker.daemon is not None else docker.unit_argv
-    if not named and any(_DRIVER in word for word in argv):
-        raise Refused("The cgroup driver stands on dockerd's command line: change it in the unit's drop-in.")
+    if any(flag.key == "exec-opts" for flag in dockerd.flags(argv)):
+        raise Refused(
+            "dockerd is given exec-opts on its command line, beside which it takes none in daemon.json: set native.cgroupdriver=cgroupfs "
+            "in the unit's drop-in."
+        )
 
     def change(data: bytes | None) -> bytes:
         for each in named:
@@ -139,6 +152,17 @@ def _cgroupfs(facts: Facts, wishes: Wishes) -> Steps:
 
     yield steps.daemon_json(facts, change)
     yield steps.restart_docker(facts)
+
+
+def _live_restored(facts: Facts) -> str | None:
+    """Return what says that running containers outlast a restart of Docker, None where none would."""
+    docker = facts.docker
+    info = docker.info or {}
+    if info.get("ContainersRunning") == 0:
+        return None
+    if info.get("LiveRestoreEnabled") is True:
+        return "docker info says that live-restore is on"
+    return f"{docker.config.path} switches live-restore on" if docker.config.value.get("live-restore") is True else None
 
 
 _DRIVER = "native.cgroupdriver="

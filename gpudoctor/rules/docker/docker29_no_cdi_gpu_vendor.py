@@ -12,7 +12,7 @@ has to go (`host/no-nvidia-gpu`); engines before 29.2 say "could not select devi
 a host with the toolkit has no spec is `cdi/cdi-unresolvable`'s affair.
 
 Cure: install the toolkit, and have it write a spec (from 1.18 on nvidia-cdi-refresh does so; else `nvidia-ctk
-cdi generate`).
+cdi generate`), which stops nothing. The fix has the spec written where the toolkit is there.
 
 Sources: moby source (daemon/devices_linux.go, devices_nvidia_linux.go, devices_amd_linux.go), moby pull
 requests 50228 and 52048.
@@ -23,8 +23,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.host import Denied
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
-from gpudoctor.rules import advice, steps
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Then, Where
+from gpudoctor.rules import advice
+from gpudoctor.rules.cdi import _specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             Evidence(Where(", ".join(facts.cdi.folders or docker.cdi_dirs)), "no spec of kind nvidia.com/... or amd.com/..."),
             Evidence(Where("dockerd's PATH"), "no nvidia-container-runtime-hook" + ("" if base_only else ", no nvidia-cdi-hook")),
         ),
-        Cure("DISRUPTIVE", "Write a CDI spec.", (generate,), "None: the file is new.")
+        Cure("SAFE", "Write a CDI spec.", (generate,), "None: the file is new.")
         if base_only
         else Cure(
             "SHOWN",
@@ -76,10 +77,17 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def fix(facts: Facts, _: Wishes) -> Steps:
-    """Have nvidia-ctk write the CDI spec by which this Docker serves --gpus."""
+    """Have the CDI spec written by which this Docker serves --gpus: it reads specs at each request."""
+    cdi, folders = facts.cdi, facts.docker.cdi_dirs
     if facts.toolkit.ctk is None or facts.toolkit.cdi_hook is None:
         raise Refused("nvidia-ctk, which writes the CDI spec, is not installed.")
-    yield steps.then("nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml", "Docker reads CDI specs at each request.")
+    if cdi.refresh_unit is not None and cdi.refresh_output.rpartition("/")[0] in folders:
+        yield from _specs.refresh(facts)
+        return
+    folder = "/etc/cdi" if "/etc/cdi" in folders else folders[0]
+    if not facts.host.exists(folder):
+        yield Then(("mkdir", "-p", folder), "SAFE", "The spec's folder is not there yet.")
+    yield _specs.generate(facts, f"{folder}/nvidia.yaml")
 
 
 RULE = Rule(

@@ -20,13 +20,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import steps
 from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
+
+_SETTINGS = "/config.json"
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -59,6 +63,24 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Point the docker client back to the engine of this host, in the settings of the user whose context it is."""
+    docker = facts.docker
+    name, path = docker.context
+    if not path.endswith(_SETTINGS) or name != "desktop-linux":
+        raise Refused(
+            "What points the docker client to Docker Desktop is no setting in a file: unset DOCKER_HOST and DOCKER_CONTEXT."
+        )
+    if not docker.daemons:
+        raise Refused(
+            "No Docker Engine runs on this host that the docker client could go back to: install it, or start it, first."
+        )
+    command = f"docker --config {path.removesuffix(_SETTINGS)} context use"
+    yield steps.then(
+        f"{command} default", "Docker Desktop's images and containers stay where they are.", undo=f"{command} desktop-linux"
+    )
+
+
 RULE = Rule(
     "docker/docker-desktop-linux",
     34,
@@ -67,6 +89,7 @@ RULE = Rule(
     check,
     breaks=("daemon", "toolkit", "runtime"),
     needs=("gpu",),
+    fix=fix,
     signs=(
         "could not select device driver",
         "libnvidia-ml.so.1: cannot open shared object file",

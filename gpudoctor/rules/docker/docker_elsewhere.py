@@ -9,7 +9,7 @@ too (`docker/docker-desktop-linux`). A TCP address of this machine itself may be
 end of a tunnel; that cannot be told from here, so it is only a hint.
 
 Cure: examine that host (run gpudoctor there), or go back to the local daemon: `docker context use default`,
-and unset DOCKER_HOST.
+and unset DOCKER_HOST. Which of the two is wanted only you can say, so nothing here does it.
 
 Sources: docker/cli source (DOCKER_HOST overrides DOCKER_CONTEXT, and that the current context).
 """
@@ -57,7 +57,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             else Evidence(Where("$DOCKER_HOST"), docker.address),
         ),
         Cure(
-            "SAFE",
+            "SHOWN",
             "Run gpudoctor on that host; or point the client back to this one.",
             ("docker context use default",)
             if by_context and not source.startswith("$")

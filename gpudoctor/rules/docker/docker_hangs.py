@@ -10,7 +10,8 @@ does a socket that you have no right to. A hung driver hangs nvidia-smi on the h
 (`host/nvidia-smi-hangs`): mend that first, since Docker may only wait for it.
 
 Cure: look in the journal, have the daemon write its stacks there (signal USR1, for a report), and restart it.
-Processes in state D cannot be killed; then only a reboot helps.
+Processes in state D cannot be killed; then only a reboot helps. The fix does the last two, and refuses where
+nvidia-smi hangs too.
 
 Sources: Docker documentation (troubleshooting the daemon: force a stack trace).
 """
@@ -20,15 +21,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.docker import INFO
-from gpudoctor.host import Slow
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.host import NoAnswer, Slow
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Then, Where
+from gpudoctor.rules import advice, steps
 from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -65,6 +67,22 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Have the daemon write its stacks and restart it, unless it may only be waiting for a driver that hangs."""
+    try:
+        facts.driver.smi_run  # noqa: B018 - whether it comes back is the question
+    except Slow:
+        raise Refused("nvidia-smi hangs as well, and Docker may only wait for the driver: mend that first.") from None
+    except NoAnswer:
+        pass
+    daemon = facts.docker.daemon or facts.docker.daemons[0]
+    restart = steps.restart_docker(facts, daemon)
+    yield Then(
+        ("kill", "-USR1", str(daemon.pid)), "SAFE", "Docker writes its stacks to the journal, for a report; nothing stops."
+    )
+    yield restart._replace(undo=None)
+
+
 RULE = Rule(
     "docker/docker-hangs",
     25,
@@ -72,5 +90,6 @@ RULE = Rule(
     "Docker does not answer",
     check,
     breaks=("daemon",),
+    fix=fix,
     follows=("host/nvidia-smi-hangs", "host/nvml-hangs"),
 )

@@ -14,7 +14,8 @@ with `docker/daemon-json-wrong-file` the daemon reads another file; with `toolki
 is no hook at all.
 
 Cure: restart Docker. It stops running containers unless live-restore is on. For runtimes alone a reload is
-enough, and stops nothing.
+enough, and stops nothing; the fix does that from 25.0 on. It refuses while a daemon.json is there that Docker
+would not start with.
 
 Sources: moby source (the daemon's reloadable settings; device drivers are registered at the start), proc(5)
 for the start time.
@@ -71,7 +72,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     ]
     if daemon is not None and daemon.started is not None:
         evidence.append(Evidence(Where(f"/proc/{daemon.pid}/stat"), f"dockerd started on {_daemon.when(daemon.started)}"))
-    reload = not hook and set(told) <= {"runtimes.nvidia", "default-runtime"} and docker.kind != "snap"
+    reload = _reload_helps(facts)
     restart = _daemon.restart(facts, daemon)
     yield Finding(
         "Docker was not restarted since the toolkit was installed"
@@ -88,6 +89,12 @@ def check(facts: Facts) -> Iterator[Finding]:
         severity=None if layers else "warning",
         breaks=tuple(layers),
     )
+
+
+def _reload_helps(facts: Facts) -> bool:
+    """Say whether all that the daemon lacks is runtimes, which it reads anew at a reload."""
+    told = {key for key, _, _ in _missing(facts)}
+    return not _hook(facts) and told <= {"runtimes.nvidia", "default-runtime"} and facts.docker.kind != "snap"
 
 
 def _hook(facts: Facts) -> tuple[Evidence, ...]:
@@ -155,8 +162,11 @@ def _edited(facts: Facts) -> bool | None:
 
 
 def fix(facts: Facts, _: Wishes) -> Steps:
-    """Restart the daemon that this is about."""
-    yield steps.restart_docker(facts, facts.docker.daemon)
+    """Reload the daemon that this is about where that is enough, else restart it."""
+    daemon = facts.docker.daemon
+    step = steps.load_runtimes(facts, daemon) if _reload_helps(facts) else steps.restart_docker(facts, daemon)
+    # No file was changed for it, so there is nothing that another restart would take back.
+    yield step._replace(undo=None)
 
 
 RULE = Rule(

@@ -93,8 +93,7 @@ def fix(facts: Facts, _: Wishes) -> Steps:
         raise Refused(
             "Only a Docker that systemd starts for the whole system is started here; the commands for this one are above."
         )
-    if docker.config.malformed is not None:
-        raise Refused(f"{docker.config.path} is not valid, so that Docker would not start: mend it first.")
+    steps.refuse_broken(facts, None)
     yield steps.then(
         "systemctl enable --now docker", "Docker starts now and at each boot; read in its journal why it had stopped."
     )

@@ -16,7 +16,7 @@ has settings of its own (`docker/docker-snap`, `docker/docker-desktop-linux`); w
 is missing it is `toolkit/runtime-binary-missing`.
 
 Cure: register it in the daemon.json that this dockerd reads, then restart Docker (a reload is enough for
-runtimes).
+runtimes, and stops nothing; the fix does that from 25.0 on).
 
 Sources: NVIDIA container toolkit installation guide; moby source (daemon/config, runtimes).
 """
@@ -99,13 +99,13 @@ def _configured(facts: Facts) -> Iterator[Evidence]:
 
 
 def fix(facts: Facts, _: Wishes) -> Steps:
-    """Register the runtime in the daemon.json that this daemon reads, and restart it."""
+    """Register the runtime in the daemon.json that this daemon reads, and have the daemon read it."""
     if facts.toolkit.runtime is None:
         raise Refused(
             "nvidia-container-runtime is not installed, and a runtime without its program helps nobody: install the toolkit first."
         )
     yield steps.daemon_setting(facts, ("runtimes", "nvidia", "path"), "nvidia-container-runtime")
-    yield steps.restart_docker(facts)
+    yield steps.load_runtimes(facts)
 
 
 RULE = Rule(

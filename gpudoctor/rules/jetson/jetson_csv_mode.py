@@ -12,7 +12,8 @@ bring. The runtime missing in daemon.json is `docker/runtime-not-registered`; "f
 made for Jetson.
 
 Cure: `docker run --runtime=nvidia` with an l4t or -igpu image; mode = "auto"; the lists and libraries from JetPack's own
-packages; `ldconfig`. Nothing of it touches the kernel.
+packages; `ldconfig`, after its folder was named in /etc/ld.so.conf.d where that is missing. Nothing of it touches the kernel. The
+fix sets the mode and does the last; what packages bring it leaves to you.
 
 Sources: NVIDIA container toolkit source (csv mode, mode resolution) and JetPack documentation; nvidia-container-runtime
 issues 123, 173; nvidia-docker issue 1709.
@@ -103,10 +104,26 @@ def _libraries(facts: Facts) -> Iterator[Finding]:
         "The linker's cache does not know the folder of Tegra's libraries, so nvidia-container-cli and programs on the host "
         "cannot load libcuda.so.1.",
         (Evidence(Where("ldconfig -p"), f"no {_CUDA}"), Evidence(Where(library.path), "is there")),
-        Cure("SAFE", "Write the linker's cache anew, then start the containers anew.", ("sudo ldconfig",), "None."),
+        Cure(
+            "SAFE",
+            "Write the linker's cache anew, then start the containers anew.",
+            (*(f"echo {folder} | sudo tee /etc/ld.so.conf.d/nvidia-tegra.conf" for folder in _unlisted(facts)), "sudo ldconfig"),
+            "None.",
+        ),
         severity="warning" if by_path else None,
         breaks=() if by_path else None,
     )
+
+
+def _unlisted(facts: Facts) -> tuple[str, ...]:
+    """Return libcuda's folder where the linker's configuration does not name it, so that ldconfig alone would not find it."""
+    library = facts.driver.library(_CUDA)
+    if library is None:
+        return ()
+    folder = library.path.rpartition("/")[0]
+    files = ["/etc/ld.so.conf", *(f"/etc/ld.so.conf.d/{name}" for name in facts.host.names("/etc/ld.so.conf.d"))]
+    lines = [line.strip() for path in files if path.endswith(".conf") for line in (facts.host.text(path) or "").split("\n")]
+    return () if folder in lines else (folder,)
 
 
 def _old_toolkit(facts: Facts) -> Iterator[Finding]:
@@ -154,8 +171,11 @@ def fix(facts: Facts, _: Wishes) -> Steps:
     """Set the runtime's mode back to auto, or have the linker's cache know Tegra's libraries."""
     if facts.toolkit.mode == "legacy":
         yield steps.toolkit_setting(facts, "nvidia-container-runtime.mode", "auto")
-    elif not facts.driver.cached(_CUDA) and facts.driver.library(_CUDA) is not None:
-        yield steps.then("ldconfig", "It writes the linker's cache anew.")
+    if not facts.driver.cached(_CUDA) and facts.driver.library(_CUDA) is not None:
+        for folder in _unlisted(facts):
+            path = "/etc/ld.so.conf.d/gpudoctor-tegra.conf"
+            yield steps.own_file(path, "where Tegra's libraries are.", f"{folder}\n".encode())
+        yield steps.then("ldconfig", "It writes the linker's cache anew.", undo="ldconfig")
 
 
 RULE = Rule(

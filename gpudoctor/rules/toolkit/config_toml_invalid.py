@@ -10,7 +10,7 @@ says something wrong has rules of its own (`toolkit/no-cgroups-true-rootful`, `t
 Docker's own daemon.json is `docker/daemon-json-invalid`. An absent file is no fault: the defaults then hold.
 
 Cure: mend the line; no restart is needed. If nothing in the file is worth keeping, `nvidia-ctk config` prints
-a fresh one.
+a fresh one. Only a person can say what was meant there, so no program edits the file.
 
 Sources: TOML specification 1.0; NVIDIA container toolkit source (internal/config).
 """
@@ -66,7 +66,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         f"The toolkit's programs refuse {path} because of a mistake in it, {hurt}.",
         tuple(evidence),
         Cure(
-            "SAFE",
+            "SHOWN",
             "Mend the line, then start the containers anew.",
             (f"sudoedit {path}", "nvidia-ctk config > /dev/null  # says nothing once the file is in order"),
             "None.",

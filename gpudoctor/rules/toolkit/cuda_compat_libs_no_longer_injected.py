@@ -12,7 +12,8 @@ where a container is seen whose CUDA_VERSION is newer than the driver, and else 
 
 Cure: upgrade the toolkit to 1.17.8 or newer (1.17.5 to 1.17.7 have CVE-2025-23266 in this very hook); or
 upgrade the driver, which makes the libraries needless. `features.allow-cuda-compat-libs-from-container =
-true` brings the old way back, and with it the hole.
+true` brings the old way back, and with it the hole. The fix switches the hook on again where config.toml
+switches it off, from 1.17.8 on.
 
 Sources: NVIDIA container toolkit release notes of 1.17.4, 1.17.5 and 1.17.7; nvidia-container-toolkit issue
 934.
@@ -23,14 +24,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor import tables
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
-from gpudoctor.rules import advice, steps
+from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.model import Steps, Wishes
+
+_LEGACY = "nvidia-container-runtime.modes.legacy"
+_HOOK_IS_SAFE = (1, 17, 8)
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -72,9 +76,8 @@ def _off(facts: Facts) -> Evidence | None:
     if toolkit.setting("features", "disable-cuda-compat-lib-hook") is True:
         line = toolkit.line("features", "disable-cuda-compat-lib-hook")
         return Evidence(Where(toolkit.config_path, line), "disable-cuda-compat-lib-hook = true")
-    table = "nvidia-container-runtime.modes.legacy"
-    if toolkit.since("cuda-compat-mode") and toolkit.hook_acts and toolkit.setting(table, "cuda-compat-mode") == "disabled":
-        return Evidence(Where(toolkit.config_path, toolkit.line(table, "cuda-compat-mode")), 'cuda-compat-mode = "disabled"')
+    if toolkit.since("cuda-compat-mode") and toolkit.hook_acts and toolkit.setting(_LEGACY, "cuda-compat-mode") == "disabled":
+        return Evidence(Where(toolkit.config_path, toolkit.line(_LEGACY, "cuda-compat-mode")), 'cuda-compat-mode = "disabled"')
     return None
 
 
@@ -102,13 +105,19 @@ def _cure(facts: Facts) -> Cure:
 
 def fix(facts: Facts, wishes: Wishes) -> Steps:
     """Switch on again what keeps the image's libraries out, where that is safe."""
+    from gpudoctor.formats.edit import toml as editor
+
     toolkit = facts.toolkit
-    if toolkit.version_numbers < (1, 17, 8) and not wishes.force:
+    if not toolkit.since("compat-hook"):
+        raise Refused("Toolkit 1.17.4 has no such hook: upgrade to 1.17.8 or newer.")
+    if toolkit.version_numbers < _HOOK_IS_SAFE and not wishes.force:
         raise Refused("Before toolkit 1.17.8 the hook is what CVE-2025-23266 is about: upgrade the toolkit first.", forcible=True)
+    data = toolkit.config.data
     if toolkit.setting("features", "disable-cuda-compat-lib-hook") is True:
-        yield steps.toolkit_setting(facts, "features.disable-cuda-compat-lib-hook", value=False)
-    else:
-        yield steps.toolkit_setting(facts, "nvidia-container-runtime.modes.legacy.cuda-compat-mode", "ldconfig")
+        data = editor.set_value(data, "features.disable-cuda-compat-lib-hook", value=False)
+    if toolkit.since("cuda-compat-mode") and toolkit.hook_acts and toolkit.setting(_LEGACY, "cuda-compat-mode") == "disabled":
+        data = editor.set_value(data, f"{_LEGACY}.cuda-compat-mode", "ldconfig")
+    yield Edit(toolkit.config_path, data)
 
 
 RULE = Rule(

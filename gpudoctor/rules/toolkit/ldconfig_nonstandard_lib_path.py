@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from gpudoctor.facts.driver import LIBRARY_FOLDERS, ODD_LIBRARY_FOLDERS
 from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Refused, Rule, Where
 from gpudoctor.rules import steps
+from gpudoctor.rules.cdi import _specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,9 +98,7 @@ def fix(facts: Facts, _: Wishes) -> Steps:
     if folder is None or facts.platform.os_id == "nixos":
         raise Refused("How this system lays out its libraries is its own: the cure is shown.")
     if facts.platform.os_id == "cos":
-        yield steps.then(
-            f"nvidia-ctk cdi generate --library-search-path={folder} --output=/etc/cdi/nvidia.yaml", "The spec names the folder."
-        )
+        yield _specs.generate(facts, "/etc/cdi/nvidia.yaml", f"--library-search-path={folder}")
         return
     yield Edit(
         "/etc/ld.so.conf.d/gpudoctor-nvidia.conf",

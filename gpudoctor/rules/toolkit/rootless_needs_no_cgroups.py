@@ -11,7 +11,7 @@ be had all the same and only --gpus is lost: that is a hint, unless a container 
 
 Cure: no-cgroups = true in config.toml, as NVIDIA's guide for rootless Docker has it. The file is one for the
 whole host: a rootful Docker beside it would lose its GPU, and there CDI (--device nvidia.com/gpu=all) is the
-way for the rootless one.
+way for the rootless one, which is why the fix refuses there.
 
 Sources: NVIDIA container toolkit installation guide (rootless mode); moby issue 38729; nvidia-docker issue
 1155; nvidia-container-toolkit issue 139.
@@ -71,8 +71,16 @@ def _who(facts: Facts) -> Evidence:
     return Evidence(Where(f"/proc/{daemon.pid}"), f"dockerd runs as user {daemon.uid}")
 
 
+def _rootful(facts: Facts) -> bool:
+    """Say whether a rootful daemon runs here too, or would at the next boot or request: it reads the same config.toml."""
+    units = ("docker.service", "docker.socket")
+    return any(daemon.kind == "rootful" for daemon in facts.docker.daemons) or any(
+        facts.services.enabled(unit) or facts.services.active(unit) == "active" for unit in units
+    )
+
+
 def _cure(facts: Facts, *, by_cdi: bool) -> Cure:
-    rootful = any(daemon.kind == "rootful" for daemon in facts.docker.daemons)
+    rootful = _rootful(facts)
     if not by_cdi and not rootful:
         summary = "Set no-cgroups = true, then start the containers anew."
         risk = "The setting is one for the whole host: a rootful Docker on it would lose its GPU."
@@ -86,7 +94,7 @@ def _cure(facts: Facts, *, by_cdi: bool) -> Cure:
 
 def fix(facts: Facts, _: Wishes) -> Steps:
     """Set no-cgroups to true, unless a rootful daemon shares the file or CDI serves the GPU already."""
-    if any(daemon.kind == "rootful" for daemon in facts.docker.daemons):
+    if _rootful(facts):
         raise Refused(
             "A rootful Docker on this host needs no-cgroups = false, and the two share one config.toml: give the rootless one its GPU by "
             "CDI (--device nvidia.com/gpu=all)."

@@ -12,7 +12,8 @@ the GPU is gone. If nothing of the toolkit is there, `toolkit/toolkit-not-instal
 follows from it. A runtime that is registered nowhere is `docker/runtime-not-registered`.
 
 Cure: install the toolkit again, or register the path where the program now is, or, on a machine without a
-GPU, take the entry out of daemon.json. Docker has to be restarted.
+GPU, take the entry out of daemon.json. Docker has to be restarted. The fix does the last two, and keeps the
+runtime's arguments; it installs nothing.
 
 Sources: nvidia-docker issues 686, 875, 1190, 1337; dockerd reference (runtimes); NVIDIA container toolkit
 source (runtime modes).
@@ -23,8 +24,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.toolkit import PACKAGES
-from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
-from gpudoctor.rules import advice
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Refused, Rule, Where
+from gpudoctor.rules import advice, steps
 from gpudoctor.rules.docker import _daemon
 from gpudoctor.values import NamedTuple
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Steps, Wishes
+
+_FLAG = "dockerd's command line"
 
 
 class _Entry(NamedTuple):
@@ -80,7 +84,7 @@ def _entries(facts: Facts) -> list[_Entry]:
         if isinstance(value, dict):
             add(name, value.get("path"), Where(config.path, config.line(f"runtimes.{name}.path")))
     for name, path in docker.flag_runtimes.items():
-        add(name, path, Where("dockerd's command line"))
+        add(name, path, Where(_FLAG))
     for name, value in (docker.runtimes or {}).items():
         if isinstance(value, dict):
             add(name, value.get("path"), Where("docker info"))
@@ -144,6 +148,44 @@ def _hook_by_path(facts: Facts) -> bool:
     return isinstance(told, str) and told.startswith("/") and facts.host.exists(told)
 
 
+def fix(facts: Facts, _: Wishes) -> Steps:
+    """Name the program by which the daemon finds it, or take the runtime out where there is no GPU; installing it is left to you."""
+    from gpudoctor.formats.edit import daemon_json as editor
+
+    docker = facts.docker
+    missing = [entry for entry in _entries(facts) if docker.which(entry.program) is None]
+    if not missing:
+        raise Refused("The hook comes with the toolkit's package: install nvidia-container-toolkit anew.")
+    if any(entry.where.path == _FLAG for entry in missing):
+        raise Refused("The runtime stands on dockerd's command line: correct it, or take it out, in the unit's drop-in.")
+    found: dict[str, str] = {}
+    gone: list[str] = []
+    for entry in missing:
+        program = entry.program.rpartition("/")[2]
+        if entry.where.path != docker.config.path:
+            continue  # what only the running daemon still has, it loses with its restart
+        if docker.which(program) is not None:
+            found[entry.name] = program
+        elif not facts.gpus.present:
+            gone.append(entry.name)
+        else:
+            raise Refused(f"{program} is nowhere on dockerd's PATH: install nvidia-container-toolkit anew.")
+
+    def change(data: bytes | None) -> bytes:
+        for name, program in found.items():
+            data = editor.set_value(data, ("runtimes", name, "path"), program)
+        for name in gone:
+            data = editor.remove(data or b"", ("runtimes", name), prune=True)
+        if docker.config.value.get("default-runtime") in gone:
+            data = editor.remove(data or b"", ("default-runtime",))
+        return data or b""
+
+    if found or gone:
+        yield steps.daemon_json(facts, change)
+    # A reload takes no default runtime away.
+    yield steps.load_runtimes(facts) if found and not gone else steps.restart_docker(facts)
+
+
 RULE = Rule(
     "toolkit/runtime-binary-missing",
     19,
@@ -153,6 +195,7 @@ RULE = Rule(
     breaks=("runtime",),
     needs=("toolkit",),
     follows=("docker/default-runtime-nvidia-without-gpu",),
+    fix=fix,
     signs=(
         "exec: nvidia-container-cli: executable file not found",
         "/nvidia-container-runtime: no such file or directory",

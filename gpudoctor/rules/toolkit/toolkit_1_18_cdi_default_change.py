@@ -14,7 +14,7 @@ With `docker/daemon-reload-loses-gpu` the GPU worked and was lost. A spec file w
 
 Cure: for Alpine images upgrade the toolkit to 1.18.2 or newer. For the rest set the runtime's mode back to
 legacy, which puts the libraries into the container's usual folder; it is deprecated, and brings back the loss
-of GPUs at systemctl daemon-reload.
+of GPUs at systemctl daemon-reload. The fix does that only where no newer toolkit would help.
 
 Sources: nvidia-container-toolkit issues 1456 and 1526; plexinc/pms-docker pull request 172; toolkit release
 notes of 1.18.0 and 1.18.2.
@@ -45,22 +45,10 @@ def check(facts: Facts) -> Iterator[Finding]:
         raise NotApplicable("The toolkit is older than 1.18, or not installed.")
     if toolkit.runtime_path != "jit-cdi":
         raise NotApplicable("The nvidia runtime does not make CDI specs by itself here.")
-    cuda = facts.driver.libraries.get("libcuda.so.1")
-    nested = cuda is not None and "/nvidia/current/" in f"{cuda.path} {cuda.real}"
-    old = toolkit.version_numbers < _MUSL_FIXED
-    if not old and not nested:
-        return
-    musl, plex = [], []
-    for container in docker.containers:
-        if container.runtime != "nvidia":
-            continue
-        image = container.image.lower()
-        if old and ("alpine" in image or "musl" in image):
-            musl.append(f"{container.name} ({container.image})")
-        elif nested and "plex" in image:
-            plex.append(f"{container.name} ({container.image})")
+    musl, plex = _askers(facts)
     if not musl and not plex:
         return
+    cuda = facts.driver.libraries.get("libcuda.so.1")
     mode = toolkit.line("nvidia-container-runtime", "mode")
     told = f'mode = "{toolkit.mode}"' if mode is not None else "mode is not set"
     evidence = [
@@ -79,6 +67,26 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def _askers(facts: Facts) -> tuple[list[str], list[str]]:
+    """Return the containers of musl images, which 1.18.2 helps, and those of Plex, which it does not."""
+    cuda = facts.driver.libraries.get("libcuda.so.1")
+    nested = cuda is not None and "/nvidia/current/" in f"{cuda.path} {cuda.real}"
+    old = facts.toolkit.version_numbers < _MUSL_FIXED
+    musl: list[str] = []
+    plex: list[str] = []
+    if not old and not nested:
+        return musl, plex
+    for container in facts.docker.containers:
+        if container.runtime != "nvidia":
+            continue
+        image = container.image.lower()
+        if old and ("alpine" in image or "musl" in image):
+            musl.append(f"{container.name} ({container.image})")
+        elif nested and "plex" in image:
+            plex.append(f"{container.name} ({container.image})")
+    return musl, plex
+
+
 def _cure(facts: Facts, *, musl: bool) -> Cure:
     if musl:
         summary = "Upgrade the toolkit to 1.18.2 or newer, then create the containers anew."
@@ -93,7 +101,7 @@ def _cure(facts: Facts, *, musl: bool) -> Cure:
 
 def fix(facts: Facts, _: Wishes) -> Steps:
     """Set the runtime's mode back to legacy, where no newer toolkit cures it."""
-    if facts.toolkit.version_numbers < _MUSL_FIXED:
+    if _askers(facts)[0]:
         raise Refused("Toolkit 1.18.2 cures this; legacy mode would only hide it, and is deprecated.")
     yield steps.toolkit_setting(facts, "nvidia-container-runtime.mode", "legacy")
 
