@@ -83,12 +83,37 @@ def doctor(
         bool,
         typer.Option("--strict", help="Hints count as warnings, and what could not be examined as not told."),
     ] = False,
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="IMAGE", help="Judge this image on this host, and say only what concerns it.")
+    ] = None,
+    dockerfile: Annotated[
+        str | None, typer.Option("--dockerfile", metavar="FILE", help="Judge the image that this Dockerfile makes on this host.")
+    ] = None,
+    container: Annotated[
+        list[str] | None,
+        typer.Option("--container", metavar="NAME", help="Examine this container, and say only what concerns it; several times."),
+    ] = None,
+    all_containers: Annotated[bool, typer.Option("--all-containers", help="Examine every running container.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --image, --dockerfile or --container: the whole host as well.")
+    ] = False,
 ) -> None:
     """Diagnose this machine (or a recorded or mounted one). Changes nothing."""
     from gpudoctor import engine
-    from gpudoctor.facts import Facts
+    from gpudoctor.facts import NOTHING, Facts
 
-    rules = _rules(only)
+    given = NOTHING
+    if image is not None or dockerfile is not None or container or all_containers:
+        from gpudoctor.commands import given as command
+
+        try:
+            given = command.read(image, dockerfile, container or (), all_containers=all_containers)
+        except ValueError as wrong:
+            _complain(str(wrong))
+            raise typer.Exit(USAGE) from None
+    rules = _rules(only) if only is not None or given is NOTHING or everything else ()
+    if given is not NOTHING and only is None:
+        rules += engine.rules_for(given)
     if len(host or ()) > 1:
         gc.enable()
     codes = []
@@ -96,11 +121,39 @@ def doctor(
         if each is None:
             codes.append(USAGE)
             continue
-        facts = Facts(each)
+        facts = Facts(each, given)
         diagnosis = engine.diagnose(facts, rules)
         codes.append(_code(diagnosis, strict=strict))
         _report(source, facts, diagnosis, as_json=as_json, many=len(host or ()) > 1)
+        if given is not NOTHING:
+            for remark in command.remarks(facts):
+                _complain(remark)
+            if command.unknown(facts):
+                codes.append(USAGE)
     raise typer.Exit(next((code for code in (USAGE, WRONG, CANNOT_TELL) if code in codes), FINE))
+
+
+@app.command()
+def ps(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="FILE", help="A recorded host: a .host text or a snapshot.")
+    ] = None,
+) -> None:
+    """List the processes on each GPU, with their containers by name and the memory they hold."""
+    from gpudoctor.commands import ps as command
+    from gpudoctor.facts import Facts
+    from gpudoctor.host import NoAnswer
+
+    source, each = next(_hosts(None if host is None else [host], None))
+    if each is None:
+        raise typer.Exit(USAGE)
+    facts = Facts(each)
+    try:
+        _write(command.as_json(facts, source) if as_json else command.table(facts))
+    except NoAnswer as missed:
+        _complain(f"cannot tell: {missed}")
+        raise typer.Exit(CANNOT_TELL) from None
 
 
 @app.command()

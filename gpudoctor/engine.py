@@ -12,13 +12,16 @@ from gpudoctor.model import LAYERS, Diagnosis, Finding, NotApplicable, Note, Rul
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from gpudoctor.facts import Facts
+    from gpudoctor.facts import Facts, Given
 
 _RULES = os.path.join(os.path.dirname(__file__), "rules")
 _SEVERITIES = ("error", "warning", "hint")
 
 GIVEN = ("bentoml", "compose", "container", "framework", "image")
 """Areas about what runs on a host, not the host itself: their rules have to be given something, and a plain diagnosis imports none."""
+
+_OPTIONS = {"image": "--image IMAGE or --dockerfile FILE", "container": "--container NAME or --all-containers"}
+"""Of each input that a command line can give, how it is given."""
 
 
 def areas() -> tuple[str, ...]:
@@ -47,6 +50,12 @@ def all_rules() -> tuple[Rule, ...]:
 def every_rule() -> tuple[Rule, ...]:
     """Import all there are, those too that have to be given an error text, a Compose file, a container or an image."""
     return tuple(load(area, module) for area in areas() for module in modules(area))
+
+
+def rules_for(given: Given) -> tuple[Rule, ...]:
+    """Import the rules about what the user gave: an image, a Dockerfile, containers."""
+    loaded = (load(area, module) for area in areas() if area in GIVEN for module in modules(area))
+    return tuple(rule for rule in loaded if given.has(rule.needs_input))
 
 
 def named(name: str) -> Rule | None:
@@ -88,6 +97,9 @@ def diagnose(facts: Facts, rules: Sequence[Rule]) -> Diagnosis:
     passed: list[str] = []
     for rule in rules:
         before = len(findings)
+        if rule.needs_input in _OPTIONS and not facts.given.has(rule.needs_input):
+            not_applicable.append(Note(rule.name, f"It looks at what is given by {_OPTIONS[rule.needs_input]}."))
+            continue
         try:
             for finding in rule.check(facts):
                 findings.append((rule, _stamped(finding, rule)))  # noqa: PERF401 - what came before a miss is kept

@@ -6,6 +6,7 @@ Before its first marker a fixture has prose (who this machine is) and these line
 ``says``       words that the report of the fixture's own rule must contain; may stand several times
 ``untold``     rules that cannot tell here (complete for an ``untold-`` case's own rule; others are not checked)
 ``lookalike``  on a ``good-`` case: which failure this resembles, and why it is not it
+``given``      what is judged on this host: ``image NAME``, ``dockerfile PATH`` below fixtures/, ``container NAME``, ``all-containers``
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpudoctor import engine
-from gpudoctor.facts import Facts
+from gpudoctor.facts import NOTHING, Facts, File, Given
 from gpudoctor.host import hostfile
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 FOLDERS = ("hosts", "rules")
 """Where the cases are; the other folders of fixtures/ belong to the tests of one command."""
-WORDS = ("finds", "says", "untold", "lookalike")
+WORDS = ("finds", "says", "untold", "lookalike", "given")
 
 
 class Case(NamedTuple):
@@ -37,6 +38,7 @@ class Case(NamedTuple):
     says: tuple[str, ...]
     untold: tuple[str, ...]
     lookalike: str
+    given: Given = NOTHING
 
     @property
     def name(self) -> str:
@@ -69,7 +71,25 @@ def read(path: Path) -> Case:
         tuple(told["says"]),
         tuple(name.strip() for value in told["untold"] for name in value.split(",") if name.strip()),
         " ".join(told["lookalike"]),
+        _given(told["given"]),
     )
+
+
+def _given(lines: list[str]) -> Given:
+    """Return what the lines ``given: WHAT VALUE`` say."""
+    given = NOTHING
+    for line in lines:
+        what, _, value = line.partition(" ")
+        if what == "dockerfile":
+            given = given._replace(dockerfile=File(value.rpartition("/")[2], (FIXTURES / value).read_bytes()))
+        elif what == "container":
+            given = given._replace(containers=(*given.containers, value))
+        elif what == "all-containers":
+            given = given._replace(all_containers=True)
+        else:
+            assert what == "image", line
+            given = given._replace(image=value)
+    return given
 
 
 def all_cases() -> list[Case]:
@@ -83,8 +103,10 @@ def all_paths() -> list[Path]:
 
 
 def diagnose(path: Path) -> Diagnosis:
-    """Put every rule to one fixture host."""
-    return engine.diagnose(Facts(hostfile.load(str(path))), engine.all_rules())
+    """Put every rule to one fixture host, with what is given beside it."""
+    given = read(path).given
+    rules = engine.all_rules() + (engine.rules_for(given) if given is not NOTHING else ())
+    return engine.diagnose(Facts(hostfile.load(str(path)), given), rules)
 
 
 def words(finding: Finding) -> str:

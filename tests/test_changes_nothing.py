@@ -84,7 +84,7 @@ def test_doctor_of_recorded_and_mounted_hosts_changes_nothing():
 def test_every_command_the_facts_ask_for_is_on_the_list():
     """Over all fixture hosts, the facts ask for no command outside the documented list."""
     from gpudoctor import engine
-    from gpudoctor.facts import Facts
+    from gpudoctor.facts import Facts, Given
     from gpudoctor.host.book import Recorder
     from gpudoctor.host.hostfile import load
 
@@ -92,7 +92,10 @@ def test_every_command_the_facts_ask_for_is_on_the_list():
     asked = set()
     for path in sorted((FIXTURES / "hosts").glob("*.host")):
         recorder = Recorder(load(str(path)))
-        engine.diagnose(Facts(recorder), engine.all_rules())
+        given = Given(image="nvidia/cuda:12.4.1-base-ubuntu22.04")
+        engine.diagnose(Facts(recorder, given), engine.all_rules() + engine.rules_for(given))
+        for named in (Given(containers=("web",)), Given(all_containers=True)):
+            engine.diagnose(Facts(recorder, named), engine.rules_for(named))
         asked |= set(recorder.answers.runs)
     assert asked
     for argv in asked:
@@ -100,7 +103,7 @@ def test_every_command_the_facts_ask_for_is_on_the_list():
 
 
 def matches(argv: tuple[str, ...], pattern: list[str]) -> bool:
-    """Say whether an argv is the listed one; ``UNIT`` and ``SCOPE`` stand for one word."""
+    """Say whether an argv is the listed one; ``UNIT``, ``SCOPE``, ``IMAGE`` and ``NAME`` stand for one word."""
     return len(argv) == len(pattern) and all(
-        want in {"UNIT", "SCOPE"} or word == want for word, want in zip(argv, pattern, strict=True)
+        want in {"UNIT", "SCOPE", "IMAGE", "NAME"} or word == want for word, want in zip(argv, pattern, strict=True)
     )

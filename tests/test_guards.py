@@ -59,3 +59,19 @@ def test_an_unmounted_proc_or_sys_is_no_answer(monkeypatch):
             ask("/sys/no-such-thing")
         with pytest.raises(Absent):
             ask("/proc/no-such-thing")
+
+
+KERN = b"""-- /var/log/kern.log --
+Nov 23 10:11:12 box kernel: NVRM: loading NVIDIA UNIX x86_64 Kernel Module  550.163.01
+Nov 23 10:12:12 box kernel: NVRM: Xid (PCI:0000:41:00): 79, GPU has fallen off the bus.
+"""
+
+
+def test_a_log_file_of_an_earlier_boot_says_nothing_of_today():
+    """Without a loaded driver an Xid in kern.log is of an earlier boot; with one, it is of what was loaded last."""
+    loaded = b"-- /sys/module/nvidia/version --\n550.163.01\n"
+    again = b"Nov 24 08:00:00 box kernel: NVRM: loading NVIDIA UNIX x86_64 Kernel Module  550.163.01\n"
+    assert Facts(parse(KERN)).driver.xids == ()
+    assert Facts(parse(KERN)).driver.log_since_load == ()
+    assert [each.number for each in Facts(parse(KERN + loaded)).driver.xids] == [79]
+    assert Facts(parse(KERN + again + loaded)).driver.xids == ()

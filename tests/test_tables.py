@@ -11,7 +11,7 @@ from gpudoctor import tables
 from gpudoctor.tables import version
 
 FOLDER = Path(tables.__file__).parent
-KEY_CELLS = {"distros": 2, "driver_security": 3}  # Every other table's key is its first cell.
+KEY_CELLS = {"distros": 2, "driver_security": 3, "torch": 3}  # Every other table's key is its first cell.
 FILES = sorted(path.stem for path in FOLDER.glob("*.tsv"))
 
 
@@ -36,10 +36,15 @@ def test_all_tables_are_here() -> None:
         "driver_branches",
         "driver_security",
         "gpus",
+        "onnxruntime",
         "runc",
         "runc_issues",
+        "tensorflow",
         "toolkit",
         "toolkit_cve",
+        "torch",
+        "torch_default",
+        "xids",
     ]
 
 
@@ -66,7 +71,7 @@ def test_table_says_where_it_is_from(table: str) -> None:
 
 @pytest.mark.parametrize(
     "table",
-    ["cuda", "docker_cdi", "driver_branches", "driver_security", "runc"],
+    ["cuda", "docker_cdi", "driver_branches", "driver_security", "onnxruntime", "runc", "tensorflow", "torch", "torch_default"],
 )
 def test_version_tables_are_newest_first(table: str) -> None:
     """Look-ups that take the first fitting row rely on the newest being first."""
@@ -373,3 +378,13 @@ def test_unknown_features_are_refused(feature: str) -> None:
 def test_docker_cdi(engine: str, spec: tuple[int, ...] | None) -> None:
     """The newest CDI spec that an engine reads follows the engine."""
     assert tables.docker_cdi_version_max(version(engine)) == spec
+
+
+def test_an_xid_is_known_by_its_number_and_others_are_not():
+    """The meaning and the first action of an Xid come from the catalog; a number that means nothing is not guessed at."""
+    bus = tables.xid(79)
+    assert bus is not None
+    assert (bus.meaning, bus.action) == ("the GPU has fallen off the bus", "switch off and on")
+    assert tables.xid(13).action == "restart the program"
+    assert tables.xid(7) is None
+    assert tables.xid(99999) is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from gpudoctor.host import NoAnswer
+from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,20 +17,50 @@ if TYPE_CHECKING:
     from gpudoctor.facts.boot import Boot
     from gpudoctor.facts.cdi import Cdi
     from gpudoctor.facts.cgroup import Cgroup
+    from gpudoctor.facts.containers import Containers
     from gpudoctor.facts.devices import Devices
     from gpudoctor.facts.docker import Docker
     from gpudoctor.facts.driver import Driver
     from gpudoctor.facts.gpu import Gpus
+    from gpudoctor.facts.image import Image
     from gpudoctor.facts.lxc import Lxc
     from gpudoctor.facts.packages import Packages
     from gpudoctor.facts.platform import Platform
     from gpudoctor.facts.podman import Podman
     from gpudoctor.facts.services import Services
     from gpudoctor.facts.toolkit import Toolkit
+    from gpudoctor.facts.usage import Usage
     from gpudoctor.facts.wsl import Wsl
     from gpudoctor.host import Host
 
 _T = TypeVar("_T")
+
+
+class File(NamedTuple):
+    """A file that the user named: the path as it was given, and its bytes."""
+
+    path: str
+    data: bytes
+
+
+class Given(NamedTuple):
+    """What the user gave beside a host, to be judged on it. Rules whose ``needs_input`` was not given are not put."""
+
+    image: str = ""
+    """An image's name, as ``docker image inspect`` takes it."""
+    dockerfile: File | None = None
+    containers: tuple[str, ...] = ()
+    """Names or ids of containers, as ``docker inspect`` takes them."""
+    all_containers: bool = False
+
+    def has(self, wanted: str) -> bool:
+        """Say whether a rule's ``needs_input`` was given."""
+        if wanted == "container":
+            return self.all_containers or bool(self.containers)
+        return wanted == "image" and (bool(self.image) or self.dockerfile is not None)
+
+
+NOTHING = Given()
 
 
 class fact(Generic[_T]):  # noqa: N801 - used as a decorator, like `property`
@@ -65,9 +96,10 @@ class fact(Generic[_T]):  # noqa: N801 - used as a decorator, like `property`
 class Facts:
     """All that is known of one host, area by area."""
 
-    def __init__(self, host: Host) -> None:
-        """Take the host that answers."""
+    def __init__(self, host: Host, given: Given = NOTHING) -> None:
+        """Take the host that answers, and what is to be judged on it."""
         self.host = host
+        self.given = given
 
     @fact
     def platform(self) -> Platform:
@@ -154,11 +186,32 @@ class Facts:
         return Services(self)
 
     @fact
+    def image(self) -> Image:
+        """Return the image or Dockerfile that was given: what it asks of a host, and what it has."""
+        from gpudoctor.facts.image import Image
+
+        return Image(self)
+
+    @fact
+    def containers(self) -> Containers:
+        """Return the containers that were given: what each was given of the GPU, and what it is admitted to now."""
+        from gpudoctor.facts.containers import Containers
+
+        return Containers(self)
+
+    @fact
     def lxc(self) -> Lxc:
         """Return LXC, LXD, Incus and Proxmox: what this guest is, and what a host gives its guests."""
         from gpudoctor.facts.lxc import Lxc
 
         return Lxc(self)
+
+    @fact
+    def usage(self) -> Usage:
+        """Return which process of which container uses which GPU, as NVML tells it."""
+        from gpudoctor.facts.usage import Usage
+
+        return Usage(self)
 
     @fact
     def wsl(self) -> Wsl:

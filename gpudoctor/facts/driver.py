@@ -413,11 +413,36 @@ class Driver(Area):
 
         From ``dmesg``, else from /var/log/kern.log or dmesg. Raises NoAnswer where the kernel refuses (dmesg_restrict).
         """
+        return self._log_and_source[0]
+
+    @fact
+    def log_since_load(self) -> tuple[str, ...]:
+        """Return the log's lines since the driver was last loaded: what stands before is about a GPU that has been started anew since.
+
+        A file may hold an earlier boot, so without a loaded driver it says nothing of today. Raises NoAnswer as ``log`` does.
+        """
+        lines, source = self._log_and_source
+        if source != "dmesg" and not self.is_loaded:
+            return ()
+        # The first comes before the GPUs are probed, the second after; a driver without NVLink has only the second.
+        for words in ("Nvlink Core is being initialized", "NVRM: loading NVIDIA"):
+            for at in range(len(lines) - 1, -1, -1):
+                if words in lines[at]:
+                    return lines[at:]
+        return lines
+
+    @fact
+    def xids(self) -> tuple[kernel_log.Xid, ...]:
+        """Return the Xid errors of the driver that is loaded now, and its NVSwitches' SXids; raises NoAnswer as ``log`` does."""
+        return kernel_log.xids(self.log_since_load) if self.is_loaded else ()
+
+    @fact
+    def _log_and_source(self) -> tuple[tuple[str, ...], str]:
         refused: NoAnswer | None = None
         try:
             ran = self.host.command("dmesg")
             if ran is not None and ran.rc == 0:
-                return kernel_log.lines(ran.out)
+                return kernel_log.lines(ran.out), "dmesg"
             if ran is not None:
                 # It reads one buffer and prints it: where it fails, the kernel keeps the buffer for root (dmesg_restrict).
                 refused = Denied("dmesg", "operation not permitted")
@@ -426,10 +451,10 @@ class Driver(Area):
         for path in ("/var/log/kern.log", "/var/log/dmesg"):
             data = self.host.bytes(path)
             if data is not None:
-                return kernel_log.lines(data)
+                return kernel_log.lines(data), path
         if refused is not None:
             raise refused
-        return ()
+        return (), "dmesg"
 
     def logged(self, *words: str) -> str | None:
         """Return the last line of the kernel log with all of these words, None where there is none or the log cannot be read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpudoctor.formats import text
+from gpudoctor.values import NamedTuple
 
 _NEEDLES = (
     b"NVRM",
@@ -25,6 +26,41 @@ _NEEDLES = (
 _FIRST = 1000
 _LAST = 3000
 _WIDTH = 1000
+_DIGITS = 8
+
+
+class Xid(NamedTuple):
+    """An error that a GPU's driver, or an NVSwitch's (``switch``), has logged: where (``0000:44:00``), its number and the whole line.
+
+    ``fatal`` is what an NVSwitch's line says of itself; a GPU's says nothing of the kind.
+    """
+
+    address: str
+    number: int
+    switch: bool
+    fatal: bool
+    line: str
+
+
+def xids(log: tuple[str, ...]) -> tuple[Xid, ...]:
+    """Give the Xid and SXid errors of the log's lines, in order; ``log`` is what ``lines`` gives.
+
+    ``NVRM: Xid (PCI:0000:44:00): 79, pid=1234, GPU has fallen off the bus.``; with MIG ``(PCI:0000:44:00 GPU-I:05)``, before driver
+    304 without ``PCI:``; ``nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 12028, Fatal, Link 46 egress non-posted PRIV error``.
+    """
+    found = []
+    for line in log:
+        before, sign, rest = line.partition("Xid (")
+        switch = before.startswith("nvidia-nvswitch") and before.endswith(": S")
+        if not sign or not (switch or before == "NVRM: "):
+            continue
+        place, _, said = rest.partition("): ")
+        number = said.partition(",")[0]
+        words = place.split()
+        if words and number.isascii() and number.isdigit() and len(number) < _DIGITS:
+            address = words[0].removeprefix("PCI:").partition(".")[0].lower()
+            found.append(Xid(address, int(number), switch, switch and ", Fatal," in said, line))
+    return tuple(found)
 
 
 def lines(data: bytes) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ to have the function. Codes: nvml.h, ``nvmlReturn_t``; nvidia-ml-py says 12 when
 ``{"init": 0, "error": "", "driver": "550.163.01", "cuda": "12.4", "gpus": [...]}``; a GPU has ``index`` (NVML's, in PCI order),
 ``minor`` (of /dev/nvidiaN), ``uuid``, ``pci`` (as sysfs writes it), ``name``, ``capability``, ``mig``, ``mig_devices``
 (UUIDs), ``mig_places`` (GPU and compute instance of each of these), ``compute_mode``, ``persistence``, ``ecc``, ``fabric``,
-``memory_total`` (bytes), ``processes``, and ``error`` where it did not answer.
+``ecc_uncorrected`` (memory errors since the driver took it or it was reset), ``retiring`` (a page or row of its memory waits for a reset
+to be replaced) and ``retiring_failed`` (none is left to replace it with), ``memory_total`` and ``memory_used`` (bytes), ``processes`` (of CUDA; their memory in bytes), and ``error`` where it
+did not answer.
 """
 
 from __future__ import annotations
@@ -79,6 +81,11 @@ def _gpu(asked: _Asked, index: int) -> dict[str, Any]:
     memory = asked("nvmlDeviceGetMemoryInfo", handle)
     capability = asked("nvmlDeviceGetCudaComputeCapability", handle)
     processes = asked("nvmlDeviceGetComputeRunningProcesses", handle)
+    # NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC
+    uncorrected = asked("nvmlDeviceGetTotalEccErrors", handle, 1, 0)
+    # From Ampere on rows are remapped (corrected, uncorrected, pending, failed), before it pages are retired.
+    rows = asked("nvmlDeviceGetRemappedRows", handle)
+    pages = asked("nvmlDeviceGetRetiredPagesPendingStatus", handle) if rows is None else None
     devices = _mig_devices(asked, handle) if mig is not None and mig[0] == 1 else []
     return {
         "index": index,
@@ -93,8 +100,12 @@ def _gpu(asked: _Asked, index: int) -> dict[str, Any]:
         "compute_mode": _COMPUTE_MODES[mode] if isinstance(mode, int) and 0 <= mode < len(_COMPUTE_MODES) else None,
         "persistence": None if persistence is None else persistence == 1,
         "ecc": None if ecc is None else ecc[0] == 1,
+        "ecc_uncorrected": uncorrected,
+        "retiring": (None if pages is None else pages == 1) if rows is None else bool(rows[2]),
+        "retiring_failed": None if rows is None else bool(rows[3]),
         "fabric": _fabric(asked, handle),
         "memory_total": None if memory is None else memory.total,
+        "memory_used": None if memory is None else memory.used,
         "processes": None if processes is None else [{"pid": each.pid, "memory": each.usedGpuMemory} for each in processes],
     }
 

@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 def summarize(facts: Facts) -> dict[str, Any]:
     """Return the host as plain values for the JSON report; null where something is not there or could not be told."""
     platform, driver, docker, toolkit = facts.platform, facts.driver, facts.docker, facts.toolkit
-    return {
+    host = {
         "os": _told(lambda: platform.os_name),
         "kernel": _told(lambda: platform.kernel) or None,
         "machine": _told(lambda: platform.machine) or None,
@@ -35,6 +35,9 @@ def summarize(facts: Facts) -> dict[str, Any]:
         "gpus_path": _told(lambda: toolkit.gpus_path if docker.installed else None),
         "runtime_path": _told(lambda: toolkit.runtime_path if docker.installed else None),
     }
+    if facts.given.has("container"):
+        host["containers"] = _told(lambda: _containers(facts))
+    return host
 
 
 def headline(host: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -75,6 +78,7 @@ def headline(host: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ),
         ("Docker", docker),
         ("toolkit", toolkit),
+        *(("container", _container(each)) for each in host.get("containers") or ()),
     )
 
 
@@ -94,6 +98,37 @@ def _kind(facts: Facts) -> str:
     if facts.platform.jetson:
         return "jetson"
     return facts.platform.container or "machine"
+
+
+def _containers(facts: Facts) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": each.name,
+            "image": each.image,
+            "running": each.running,
+            "gpus": [{"by": way.how, "which": list(way.which)} for way in each.ways],
+            "visible_devices": each.env.get("NVIDIA_VISIBLE_DEVICES"),
+            "driver_capabilities": each.env.get("NVIDIA_DRIVER_CAPABILITIES"),
+            "cuda_visible_devices": each.env.get("CUDA_VISIBLE_DEVICES"),
+            "shm_bytes": each.shm,
+            "privileged": each.privileged,
+        }
+        for each in facts.containers.all
+    ]
+
+
+def _container(each: dict[str, Any]) -> str:
+    """Return one container in a line: which GPUs it was given by what, and what else decides."""
+    by = {"gpus": "--gpus", "cdi": "CDI", "runtime": "the nvidia runtime", "devices": "device nodes"}
+    ways = [f"{', '.join(way['which'])} by {by[way['by']]}" for way in each["gpus"]]
+    words = [f"GPU {' and '.join(ways)}" if ways else "no GPU"]
+    if each["driver_capabilities"]:
+        words.append(f"driver capabilities {each['driver_capabilities']}")
+    if each["cuda_visible_devices"] is not None:
+        words.append(f"CUDA_VISIBLE_DEVICES={each['cuda_visible_devices']}")
+    words += ["privileged"] if each["privileged"] else []
+    words += [] if each["running"] else ["not running"]
+    return f"{each['name']}: {'; '.join(words)}"
 
 
 def _gpus(facts: Facts) -> list[dict[str, Any]]:

@@ -154,6 +154,14 @@ class Distro(NamedTuple):
     source: str
 
 
+class Xid(NamedTuple):
+    """An Xid error's number, what it means (a clause) and what to do at once, such as "reset the GPU" or "nothing now"."""
+
+    number: int
+    meaning: str
+    action: str
+
+
 class DeviceNode(NamedTuple):
     """A device node of NVIDIA hosts. `path` may hold `*` for a number.
 
@@ -387,6 +395,12 @@ def distro(os_id: str, version_id: str) -> Distro | None:
 def device_nodes() -> tuple[DeviceNode, ...]:
     """Return the device nodes that NVIDIA hosts may have, those every GPU use needs first."""
     return tuple(DeviceNode(*row) for row in _rows("device_nodes"))
+
+
+def xid(number: int) -> Xid | None:
+    """Return what an Xid error means, or None where NVIDIA says nothing of its number."""
+    row = _row("xids", str(number))
+    return Xid(number, row[1], row[2]) if row else None
 
 
 _version = version  # Several functions take an argument of that name.

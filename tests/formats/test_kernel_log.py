@@ -70,3 +70,32 @@ def test_random_bytes_never_raise(data: bytes) -> None:
     """Garbage gives lines that can be printed."""
     for line in kernel_log.lines(data.replace(b"\n", b"NVRM\n") + b"NVRM"):
         line.encode()
+
+
+def test_xids_of_every_form_are_read():
+    """With and without PCI, of a MIG instance, of an NVSwitch; what merely quotes one is none."""
+    log = (
+        "NVRM: Xid (PCI:0000:44:00): 79, pid=1234, GPU has fallen off the bus.",
+        "NVRM: Xid (0000:C1:00): 31, Ch 00000010",
+        "NVRM: Xid (PCI:0000:44:00 GPU-I:05): 94, pid=7194, Contained: SM",
+        "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 20034, Fatal, Link 30 LTSSM Fault Up",
+        "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 12028, Non-fatal, Link 46 egress non-posted PRIV error",
+        'audit: comm="NVRM: Xid (PCI:0000:44:00): 79, ..."',
+        "NVRM: Xid (PCI:0000:44:00): many",
+        "NVRM: Xid (",
+    )
+    assert [each[:4] for each in kernel_log.xids(log)] == [
+        ("0000:44:00", 79, False, False),
+        ("0000:c1:00", 31, False, False),
+        ("0000:44:00", 94, False, False),
+        ("0000:c1:00", 20034, True, True),
+        ("0000:c1:00", 12028, True, False),
+    ]
+    assert kernel_log.xids(log)[0].line == log[0]
+
+
+@given(st.lists(st.text(alphabet="NVRM: Xid(PC0.,)9")))
+def test_xids_of_garbage_never_raise(log: list[str]) -> None:
+    """Whatever stands in a log, reading its Xids gives numbers and addresses or nothing."""
+    for each in kernel_log.xids(tuple(log)):
+        assert each.number >= 0

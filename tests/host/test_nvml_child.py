@@ -61,7 +61,10 @@ int nvmlDeviceGetComputeInstanceId(dev h, unsigned *into) { *into = 3; return h 
 int nvmlDeviceGetComputeMode(dev h, unsigned *into) { *into = which(h) ? 2 : 0; return 0; }
 int nvmlDeviceGetPersistenceMode(dev h, unsigned *into) { *into = !which(h); return 0; }
 int nvmlDeviceGetEccMode(dev h, unsigned *now, unsigned *then) { *now = 1; *then = 0; return which(h) ? 3 : 0; }
-int nvmlDeviceGetMemoryInfo(dev h, memory *into) { into->total = 85899345920ull; return 0; }
+int nvmlDeviceGetTotalEccErrors(dev h, int type, int counter, unsigned long long *into) { *into = type == 1 && !counter ? 7 : 0; return which(h) ? 3 : 0; }
+int nvmlDeviceGetRemappedRows(dev h, unsigned *a, unsigned *b, unsigned *pending, unsigned *failed) { *pending = 1; *failed = 0; return which(h) ? 3 : 0; }
+int nvmlDeviceGetRetiredPagesPendingStatus(dev h, unsigned *into) { *into = 1; return set("MOCK_PASCAL") ? 0 : 3; }
+int nvmlDeviceGetMemoryInfo(dev h, memory *into) { into->total = 85899345920ull; into->used = 2147483648ull; return 0; }
 int nvmlDeviceGetGpuFabricInfoV(dev h, fabric *into) {
     if (into->version != (sizeof *into | 2 << 24)) return 25;
     into->state = which(h) ? 0 : 3;
@@ -129,8 +132,12 @@ def test_everything_nvml_says(library: Path) -> None:
         "compute_mode": "default",
         "persistence": True,
         "ecc": True,
+        "ecc_uncorrected": 7,
+        "retiring": True,
+        "retiring_failed": False,
         "fabric": {"state": 3, "status": 0},
         "memory_total": 85899345920,
+        "memory_used": 2147483648,
         "processes": [{"pid": 4242, "memory": 1048576}, {"pid": 4243, "memory": None}],
     }
 
@@ -139,9 +146,16 @@ def test_what_a_gpu_does_not_support_is_null(library: Path) -> None:
     """A consumer card has neither MIG nor ECC nor a fabric; a lost GPU has nothing but NVML's words."""
     geforce, lost = _child(library)["gpus"][1:]
     assert (geforce["mig"], geforce["mig_devices"], geforce["ecc"], geforce["fabric"]) == (None, [], None, None)
+    assert (geforce["ecc_uncorrected"], geforce["retiring"], geforce["retiring_failed"]) == (None, None, None)
     assert (geforce["pci"], geforce["minor"], geforce["compute_mode"]) == ("10002:c1:00.0", 0, "prohibited")
     assert geforce["processes"] == []
     assert lost == {"index": 2, "error": "GPU is lost"}
+
+
+def test_an_older_gpu_retires_pages_instead_of_rows(library: Path) -> None:
+    """Before Ampere there are no rows to remap, and the retired pages are asked for."""
+    pascal = _child(library, MOCK_PASCAL="1")["gpus"][1]
+    assert (pascal["retiring"], pascal["retiring_failed"]) == (True, None)
 
 
 def test_a_function_that_is_missing_is_null(library: Path) -> None:

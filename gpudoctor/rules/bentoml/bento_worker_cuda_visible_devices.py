@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
     """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in a container, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
-    )
+    raise NotApplicable("It is told from its error text: `gpudoctor explain`.")
 
 
 RULE = Rule(
@@ -41,7 +39,7 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("driver",),
-    needs_input="container",
+    needs_input="text",
     signs=(
         "environ for worker <n>: set cuda_visible_devices",
         "bentoml + worker + cuda_visible_devices",

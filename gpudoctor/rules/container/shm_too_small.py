@@ -5,7 +5,8 @@ worker. This might be caused by insufficient shared memory (shm)", "DataLoader w
 gives up ("Call to posix_fallocate failed: No space left on device").
 
 How it is told from its look-alikes: `df /dev/shm` in the container says 64M. A host that has run out of memory kills processes
-as well, but the kernel's log then says so.
+as well, but the kernel's log then says so. Of a container that is examined, only the size shows and not whether its program needs
+more: it is a hint, of containers with a GPU, an IPC namespace of their own and nothing else mounted at /dev/shm.
 
 Cure: start the container with --shm-size=8g (Compose: shm_size: 8g), or with --ipc=host, which shares the host's IPC with it.
 
@@ -16,20 +17,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.facts.containers import DEFAULT_SHM
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules.container import _given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in a container, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
-    )
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find GPU containers with no more than Docker's default of shared memory."""
+    for container in _given.with_gpu(facts):
+        own = container.ipc in {"", "private", "shareable"}
+        if not own or "/dev/shm" in container.mounts or not 0 < container.shm <= DEFAULT_SHM:  # noqa: S108 - a path in the container
+            continue
+        yield Finding(
+            "the container has little shared memory",
+            f"{container.name} has {container.shm >> 20} MiB of shared memory: PyTorch's data loaders with several workers and NCCL need more, and "
+            "die of a bus error when it is full.",
+            (_given.proof(container, f"ShmSize: {container.shm}, IpcMode: {container.ipc or 'private'}"),),
+            Cure(
+                "SHOWN",
+                "If it uses either, start it anew with --shm-size=8g (Compose: shm_size: 8g), or with --ipc=host.",
+                (f"docker exec {container.name} df -h /dev/shm",),
+                f"{_given.ANEW} --ipc=host shares the host's IPC with it.",
+            ),
+            severity="hint",
+            breaks=(),
+        )
 
 
 RULE = Rule(

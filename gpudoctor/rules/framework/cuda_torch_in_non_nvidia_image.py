@@ -15,19 +15,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Cure, Finding, NotApplicable, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+_VENDORS = ("rocm/", "intel/", "amd/", "amdih/")
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find PyTorch's CUDA build installed over an image for Intel or AMD GPUs, on a host without an NVIDIA GPU."""
+    image = facts.image
+    if not image.base.repository.startswith(_VENDORS):
+        raise NotApplicable("The image does not begin with one of Intel's or AMD's.")
+    if facts.gpus.present:
+        raise NotApplicable("This host has an NVIDIA GPU, which the CUDA build can use.")
+    wheel = _wheels.torch(facts)
+    if not wheel.variant.startswith("cu"):
+        return
+    yield Finding(
+        "a CUDA build of torch in an image for another vendor's GPU",
+        f"{image.base.name} is for another vendor's GPU, and {images.named(wheel, 'PyTorch')} from the default index replaces its build by the one "
+        f"for CUDA {wheel.cuda}: it asks for an NVIDIA driver.",
+        (images.evidence(wheel.told), images.evidence(image.base_told)),
+        Cure(
+            "SHOWN",
+            "Do not install torch over the vendor's build, or take it from the vendor's index.",
+            (
+                f"pip install torch --index-url https://download.pytorch.org/whl/{'xpu' if image.base.repository.startswith('intel/') else 'rocm6.4'}",
+            ),
+        ),
+        needs=(),
     )
 
 

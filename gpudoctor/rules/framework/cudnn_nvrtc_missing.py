@@ -6,6 +6,8 @@ libcudnn_cnn_infer.so.8. Error: libnvrtc.so: cannot open shared object file". Ru
 How it is told from its look-alikes: the file that is missing is libnvrtc. Other messages of cuDNN about versions are
 `framework/cudnn-mismatch`.
 
+Of an image it is a hint, for CTranslate2 and what is made with it: whether a program comes to such a kernel depends on its model.
+
 Cure: install cuda-nvrtc of the same CUDA and link libnvrtc.so to it, or use a -devel image.
 
 Sources: cuDNN release notes and installation guide (NVRTC dependency).
@@ -15,19 +17,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Cure, Finding, NotApplicable, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+_USERS = ("ctranslate2", "faster-whisper", "whisperx")
+"""Programs of which it is known; what they load comes from the image."""
+_EIGHT = 8
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find cuDNN 8 in a runtime image, beside a framework that uses it."""
+    images.need_gpu(facts)
+    image = facts.image
+    cudnn = image.cudnn
+    if cudnn is None or _wheels.major(cudnn.value) != _EIGHT or image.flavour != "runtime":
+        raise NotApplicable("The image is none of the runtime flavour with cuDNN 8.")
+    user = image.installed(*_USERS)
+    if user is None or image.cudnn_packages or any("libnvrtc.so" in word for each in image.commands for word in each.argv):
+        return
+    if any(each.name.startswith("cuda-nvrtc-dev") for each in image.packages):
+        return
+    yield Finding(
+        "cuDNN does not find libnvrtc.so",
+        f"cuDNN 8 opens libnvrtc.so for some kernels, and runtime images have it under its numbered name only; {user.name} may stop there.",
+        (images.evidence(cudnn), images.evidence(image.told(user))),
+        Cure(
+            "SHOWN", "If that happens, link libnvrtc.so to the numbered file in /usr/local/cuda/lib64, or take the devel flavour."
+        ),
+        severity="hint",
     )
 
 

@@ -16,19 +16,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Finding, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find a framework whose CUDA major needs a newer driver than this host has."""
+    found = _wheels.too_old(facts, cuda13=False)
+    if found is None:
+        return
+    name, wheel, driver = found
+    yield Finding(
+        "the driver is too old for the CUDA that the program was built with",
+        f"{images.named(wheel, name)} is built for CUDA {wheel.cuda}, which needs driver {wheel.driver} or newer; this host's is {driver.version}{images.hedge(wheel)}.",
+        (images.evidence(wheel.told), driver.evidence),
+        images.newer_driver(facts, wheel.cuda, f"install a build of {name} for CUDA {_wheels.major(driver.cuda)}"),
+        severity="warning" if wheel.unless else None,
     )
 
 

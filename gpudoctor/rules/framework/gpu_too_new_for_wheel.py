@@ -7,6 +7,9 @@ does not matter.
 How it is told from its look-alikes: the GPU's sm number is above those listed. Below them it is
 `framework/gpu-too-old-for-wheel`.
 
+The targets of PyTorch's wheels are known by release and CUDA, of TensorFlow's from 2.17 on; the GPU is known by its PCI id.
+Where only some GPUs of a host are left out, it is a warning.
+
 Cure: for Blackwell (RTX 50, B200) take torch 2.7 or newer from the cu128 index, or an image built with it.
 
 Sources: PyTorch (torch/cuda/__init__.py); CUDA runtime API, error 209.
@@ -16,20 +19,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Cure, Evidence, Finding, Rule, Where
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
-    )
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find a framework whose code is all for older GPUs than one here."""
+    for served in _wheels.unserved(facts):
+        gpus = tuple(gpu for gpu in served.gpus if gpu.capability is not None and gpu.capability > min(served.targets.code))
+        if not gpus:
+            continue
+        sm = "sm_" + "".join(map(str, gpus[0].capability or ()))
+        yield Finding(
+            "the framework has no code for this new GPU",
+            f"{images.named(served.wheel, served.name)} for CUDA {served.wheel.cuda} has code for {_wheels.written(served.targets)}; the {gpus[0].name} "
+            f"is {sm}: each kernel fails with 'no kernel image is available'{images.hedge(served.wheel)}.",
+            (
+                images.evidence(served.wheel.told),
+                *(Evidence(Where(f"{gpu.path}/device"), f"0x{gpu.device_id} ({gpu.name}, {sm})") for gpu in gpus[:1]),
+            ),
+            Cure(
+                "SHOWN",
+                "Take PyTorch 2.7 or newer from the index of CUDA 12.8, or newer, or an image built with it."
+                if served.name == "PyTorch"
+                else f"Take a newer {served.name}.",
+                ("pip install 'torch>=2.7' --index-url https://download.pytorch.org/whl/cu128",)
+                if served.name == "PyTorch"
+                else (),
+            ),
+            severity=None if len(gpus) == len(images.gpus(facts)) and not served.wheel.unless else "warning",
+        )
 
 
 RULE = Rule(

@@ -7,6 +7,9 @@ the rest.
 How it is told from its look-alikes: the symbol is one of CUDA's. Where cuDNN reports two versions, it is
 `framework/cudnn-mismatch`.
 
+It is a warning, and found where LD_LIBRARY_PATH names the folder of a CUDA that is older than PyTorch's and has the same major
+version; libraries of another major have other names.
+
 Cure: take framework and CUDA from one source; clear LD_LIBRARY_PATH; install the nvidia-* wheels that the framework's version
 requires.
 
@@ -17,20 +20,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor import tables
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find the base's older CUDA in front of the one that PyTorch brings."""
+    images.need_gpu(facts)
+    wheel = _wheels.torch(facts)
+    image = facts.image
+    told, cuda = image.env.get("LD_LIBRARY_PATH"), image.cuda
+    if told is None or cuda is None or image.flavour not in {"runtime", "devel"} or wheel.told.path == "--image":
+        return
+    folder = next((each for each in told.value.split(":") if _is_cuda(each)), None)
+    mine, theirs = tables.version(wheel.cuda)[:2], tables.version(cuda.value)[:2]
+    if folder is None or wheel.variant == "cpu" or not mine or mine[:1] != theirs[:1] or theirs >= mine:
+        return
+    yield Finding(
+        "CUDA libraries of different versions are mixed",
+        f"{images.named(wheel, 'PyTorch')} brings the libraries of CUDA {wheel.cuda}; LD_LIBRARY_PATH has {folder} with those of CUDA {cuda.value}, "
+        "which have the same names and are found first: an 'undefined symbol' stops the import where one is too old"
+        f"{images.hedge(wheel)}.",
+        (images.evidence(told), images.evidence(cuda), images.evidence(wheel.told)),
+        Cure("SHOWN", f"Take {folder} out of LD_LIBRARY_PATH, or begin with an image of CUDA {wheel.cuda}."),
+        severity="warning",
     )
+
+
+def _is_cuda(folder: str) -> bool:
+    return folder.startswith("/usr/local/cuda") and folder.rstrip("/").endswith(("/lib64", "/lib"))
 
 
 RULE = Rule(

@@ -7,6 +7,9 @@ plain one.
 How it is told from its look-alikes: `pip list` shows both. Where it shows the CPU package alone, it is
 `framework/cpu-build-in-image`.
 
+The order of the RUN lines decides: with onnxruntime-gpu last it is a warning. Packages that require the other one are not
+followed.
+
 Cure: pip uninstall -y onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu; do so after everything that requires
 onnxruntime.
 
@@ -17,19 +20,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules import images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find both packages of ONNX Runtime installed."""
+    images.need_gpu(facts)
+    image = facts.image
+    plain, gpu = image.installed("onnxruntime"), image.installed("onnxruntime-gpu")
+    if plain is None or gpu is None:
+        return
+    together = plain.line == gpu.line and image.of_file
+    wins = not together and image.packages.index(plain) < image.packages.index(gpu)
+    yield Finding(
+        "onnxruntime and onnxruntime-gpu are both installed",
+        "Both packages write the same Python module; "
+        + (
+            "here onnxruntime-gpu comes last and wins, until anything installs the other one again."
+            if wins
+            else "which one is left is the last one's to decide, and without the GPU package's files no CUDA provider is available."
+        ),
+        (images.evidence(image.told(plain)), images.evidence(image.told(gpu))),
+        Cure(
+            "SHOWN",
+            "Install onnxruntime-gpu alone, after everything that requires onnxruntime.",
+            ("pip uninstall -y onnxruntime onnxruntime-gpu", "pip install onnxruntime-gpu"),
+        ),
+        severity="warning" if wins or together else None,
     )
 
 

@@ -8,6 +8,10 @@ not prefer that index, so that the wrong wheel is installed unnoticed.
 How it is told from its look-alikes: the missing library has a number of another CUDA in its name. A missing libcudnn is
 `framework/ort-cudnn-mismatch`; a library that every CUDA names alike is absent as a whole (`framework/ort-missing-cuda-libs`).
 
+Which release an unpinned line takes follows from the Python of the base, as of the date of the tables. Extras, libraries
+installed from pip, and a PyTorch of the same CUDA serve it as well. Where a requirements file or a copied folder may bring
+them, it is a hint.
+
 Cure: install the wheel for the image's CUDA or the other way round; or the run-time libraries from pip (nvidia-cublas-cu12 ...)
 with onnxruntime.preload_dlls().
 
@@ -19,20 +23,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor import tables
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find an onnxruntime-gpu of another CUDA major than the image's libraries."""
+    images.need_gpu(facts)
+    trouble = _wheels.onnxruntime(facts)
+    if trouble is None or trouble.kind != "major":
+        return
+    wheel, wanted = trouble.wheel, _wheels.major(trouble.wheel.cuda)
+    yield Finding(
+        "onnxruntime-gpu was built for another CUDA than the image has",
+        f"{images.named(wheel, 'onnxruntime-gpu')} opens the libraries of CUDA {wanted}, and the image has {trouble.has}: sessions run on the "
+        f"CPU{trouble.clause}.",
+        (images.evidence(wheel.told), images.evidence(trouble.told)),
+        Cure(
+            "SHOWN",
+            _cure(trouble),
+            (f"pip install 'onnxruntime-gpu[cuda,cudnn]=={wheel.release}'",) if _brings(wheel.release) else (),
+        ),
+        severity=trouble.severity,
     )
+
+
+def _cure(trouble: _wheels.Trouble) -> str:
+    wanted = _wheels.major(trouble.wheel.cuda)
+    have = _wheels.major(trouble.told.value)
+    pin = {11: "onnxruntime-gpu==1.18.1", 12: "'onnxruntime-gpu>=1.21,<1.27'"}.get(have)
+    way = f"pin {pin}, which is for CUDA {have}, or " if pin is not None else ""
+    return f"{way[:1].upper()}{way[1:]}take a base image of CUDA {wanted}." if way else f"Take a base image of CUDA {wanted}."
+
+
+def _brings(release: str) -> bool:
+    """Say whether this release has the extras that install CUDA's libraries with it."""
+    return tables.version(release) >= tables.version("1.21")
 
 
 RULE = Rule(

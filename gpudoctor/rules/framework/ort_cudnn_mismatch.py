@@ -5,6 +5,8 @@ libcudnn.so.9: cannot open shared object file", and the session runs on the CPU.
 
 How it is told from its look-alikes: it is libcudnn that is missing. A missing cublas is `framework/ort-cuda-major-mismatch`.
 
+The cuDNN of the base is told by its tag or by NV_CUDNN_VERSION; a tag without cudnn has none.
+
 Cure: take a base image with that cuDNN (tags with cudnn in them), install nvidia-cudnn-cu12 from pip, or use the version of
 ONNX Runtime that fits.
 
@@ -15,19 +17,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find an onnxruntime-gpu beside another cuDNN than it opens, or beside none."""
+    images.need_gpu(facts)
+    trouble = _wheels.onnxruntime(facts)
+    if trouble is None or trouble.kind != "cudnn":
+        return
+    wheel = trouble.wheel
+    yield Finding(
+        "onnxruntime-gpu needs another cuDNN than the image has",
+        f"{images.named(wheel, 'onnxruntime-gpu')} opens libcudnn.so.{wheel.cudnn}, and the image has {trouble.has}: sessions run on the "
+        f"CPU{trouble.clause}.",
+        (images.evidence(wheel.told), images.evidence(trouble.told)),
+        Cure(
+            "SHOWN",
+            f"Take the cudnn flavour of the base image with cuDNN {wheel.cudnn}, or install it from pip.",
+            (f"pip install 'nvidia-cudnn-cu{_wheels.major(wheel.cuda)}=={wheel.cudnn}.*'",),
+        ),
+        severity=trouble.severity,
     )
 
 

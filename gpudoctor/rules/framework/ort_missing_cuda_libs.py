@@ -7,6 +7,8 @@ none at all.
 How it is told from its look-alikes: no library that the provider needs is found. Where some are there in another major version,
 it is `framework/ort-cuda-major-mismatch`.
 
+Tags of nvidia/cuda with base in them have only libcudart; official images of Python and of distributions have no CUDA.
+
 Cure: use a -runtime or -cudnn base image, or the run-time libraries from pip with onnxruntime.preload_dlls().
 
 Sources: ONNX Runtime documentation (CUDA execution provider, requirements).
@@ -16,19 +18,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find an onnxruntime-gpu in an image without CUDA's computing libraries."""
+    images.need_gpu(facts)
+    trouble = _wheels.onnxruntime(facts)
+    if trouble is None or trouble.kind != "libraries":
+        return
+    wheel = trouble.wheel
+    wanted = _wheels.major(wheel.cuda)
+    yield Finding(
+        "the image has no CUDA run-time libraries for ONNX Runtime",
+        f"{images.named(wheel, 'onnxruntime-gpu')} opens cuBLAS, cuFFT and cuDNN of CUDA {wanted}, and {facts.image.base.name} has "
+        f"{trouble.has}: sessions run on the CPU{trouble.clause}.",
+        (images.evidence(wheel.told), images.evidence(trouble.told)),
+        Cure(
+            "SHOWN",
+            f"Begin with a cudnn-runtime image of CUDA {wanted}, or install the libraries with it and call onnxruntime.preload_dlls().",
+            ("pip install 'onnxruntime-gpu[cuda,cudnn]'",),
+        ),
+        severity=trouble.severity,
     )
 
 

@@ -6,6 +6,8 @@ the program is slow. get_available_providers() and get_device() say what the pac
 How it is told from its look-alikes: session.get_providers() lacks CUDAExecutionProvider. The line before in the log names the
 cause, often `framework/ort-cuda-major-mismatch` or `framework/ort-cudnn-mismatch`.
 
+Of an image it is found where the libraries that the provider opens are not there; it follows from that finding.
+
 Cure: mend what the log names, and have the program stop if the provider is missing from session.get_providers().
 
 Sources: ONNX Runtime documentation (execution providers); onnxruntime issues 5337 and 23372.
@@ -15,19 +17,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find an onnxruntime-gpu that cannot load its CUDA provider here, which it says in a log line only."""
+    images.need_gpu(facts)
+    trouble = _wheels.onnxruntime(facts)
+    if trouble is None or trouble.kind == "cudnn-minor":
+        return
+    yield Finding(
+        "ONNX Runtime runs on the CPU without an exception",
+        f"The CUDA provider of {images.named(trouble.wheel, 'onnxruntime-gpu')} does not load in this image{trouble.clause}; the program goes on "
+        "with the CPU, and only the log says so.",
+        (images.evidence(trouble.wheel.told),),
+        Cure("SHOWN", "Let the program stop where CUDAExecutionProvider is not in session.get_providers()."),
+        severity=trouble.severity,
     )
 
 
@@ -39,6 +51,7 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("driver",),
+    follows=("framework/ort-cuda-major-mismatch", "framework/ort-cudnn-mismatch", "framework/ort-missing-cuda-libs"),
     needs_input="image",
     signs=(
         "[cpuexecutionprovider]",

@@ -5,7 +5,7 @@ container start asks the driver the same things and hangs as well, or ends with 
 error: timed out". The process may be in state D, which cannot be killed; gpudoctor leaves it and goes on.
 
 How it is told from its look-alikes: several causes look alike from here, and the kernel's log decides: Xid 119 or
-120 is the GPU's firmware (`gsp-rpc-timeout`), Xid 79 a GPU that fell off the bus (`xid79-fallen-off-bus`). Without
+120 is the GPU's firmware (`hardware/gsp-rpc-timeout`), Xid 79 a GPU that fell off the bus (`hardware/xid79-fallen-off-bus`). Without
 any Xid, many GPUs and no nvidia-persistenced make it merely slow (`host/init-timeout-no-persistence`): it then ends
 after a while.
 
@@ -74,6 +74,7 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("gpu", "module"),
+    follows=("hardware/xid79-fallen-off-bus", "hardware/gsp-rpc-timeout"),
     signs=(
         "nvidia-smi (hangs|hang|hung|is stuck|gets stuck|is hanging|freezes|never returns)",
         "task nvidia-smi*blocked for more than",

@@ -47,5 +47,5 @@ RULE = Rule(
     check,
     breaks=("driver",),
     needs=("gpu", "module"),
-    follows=("host/nvidia-smi-hangs",),
+    follows=("hardware/xid79-fallen-off-bus", "hardware/gsp-rpc-timeout", "host/nvidia-smi-hangs"),
 )

@@ -8,6 +8,9 @@ How it is told from its look-alikes: the host's own programs work. Where they fa
 `host/driver-cuda-userspace-803` or `host/driver-library-mismatch`. With an older driver on a GeForce the number is 804
 (`image/forward-compat-804`).
 
+It is found where LD_LIBRARY_PATH or a RUN line (ldconfig, ld.so.conf.d) names a compat folder and the driver is of a newer
+branch than the one that the CUDA of the image came with.
+
 Cure: take the compat folder out of the image's loader path, or set LD_LIBRARY_PATH so that the injected folder comes first
 (/usr/local/nvidia/lib64:/usr/local/nvidia/lib).
 
@@ -18,19 +21,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor import tables
+from gpudoctor.model import Cure, Finding, NotApplicable, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.image import _compat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find a compat folder in the loader's path on a driver that is newer than the image's CUDA."""
+    shown = _compat.on_path(facts)
+    if shown is None:
+        return
+    driver = images.driver(facts)
+    cuda = facts.image.cuda
+    row = tables.cuda(cuda.value) if cuda is not None else None
+    if cuda is None or row is None:
+        raise NotApplicable("The image says no CUDA that its compatibility library would be of.")
+    if driver.numbers[0] <= row.branch:
+        raise NotApplicable("The driver is not newer than the image's compatibility library.")
+    yield Finding(
+        "a libcuda of the image is loaded instead of the driver's",
+        f"The image puts the compatibility library of CUDA {cuda.value} (driver {row.branch}) before the driver's, and driver {driver.version} "
+        "is newer: CUDA fails with Error 803"
+        + (" unless the runtime makes the linker's cache anew." if shown.value == "ldconfig" else "."),
+        (images.evidence(shown), images.evidence(cuda), driver.evidence),
+        Cure(
+            "SHOWN",
+            "Take the compat folder out of the loader's path, or put the driver's folder first when the container is run.",
+            ("docker run -e LD_LIBRARY_PATH=/usr/local/nvidia/lib64:/usr/local/nvidia/lib:/usr/lib/x86_64-linux-gnu ...",),
+        ),
+        severity="warning" if shown.value == "ldconfig" else None,
     )
 
 

@@ -7,6 +7,9 @@ UNKNOWN ERROR (-1)") or 34, "CUDA driver is a stub library".
 How it is told from its look-alikes: the error number is -1 or 34. A container that was given no GPU at all shows the same where
 the stub is the only libcuda (`container/container-started-without-gpu`).
 
+LIBRARY_PATH, which images of the devel flavour set, is for the linker and harmless. The stub is called libcuda.so, so it is an
+error where the image links it as libcuda.so.1, and else a warning.
+
 Cure: take the stubs folder off the path that programs run with; keep it for the linker only (LIBRARY_PATH or -L). `docker
 build` has no GPU: run nothing there that needs one.
 
@@ -17,19 +20,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules import images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find the folder of stubs among those that programs are loaded from."""
+    told = facts.image.env.get("LD_LIBRARY_PATH")
+    folder = (
+        next((each for each in told.value.split(":") if each.rstrip("/").endswith("/stubs")), None) if told is not None else None
+    )
+    if told is None or folder is None:
+        return
+    linked = _linked(facts)
+    yield Finding(
+        "the CUDA stub library is loaded instead of the driver",
+        f"LD_LIBRARY_PATH has {folder}, whose libcuda is for linking only: "
+        + (
+            "it is linked as libcuda.so.1 too, so every CUDA program gets it in place of the driver's (cuInit says 34 or -1)."
+            if linked
+            else "programs that open libcuda.so, without the 1, get it in place of the driver's."
+        ),
+        (images.evidence(told),),
+        Cure(
+            "SHOWN",
+            "Take the folder out of LD_LIBRARY_PATH and build the image anew; name it in LIBRARY_PATH or by -L for linking.",
+            (),
+        ),
+        severity=None if linked else "warning",
+    )
+
+
+def _linked(facts: Facts) -> bool:
+    """Say whether a command gives the stub the name under which programs load the driver."""
+    commands = facts.image.commands if facts.image.of_file else ()
+    return any(
+        each.sure
+        and each.argv[0] in {"ln", "cp"}
+        and any("stubs/libcuda.so" in word for word in each.argv)
+        and "libcuda.so.1" in each.argv[-1]
+        for each in commands
     )
 
 

@@ -9,6 +9,9 @@ How it is told from its look-alikes: the driver is older than the image's CUDA. 
 is 803 (`image/compat-lib-shadows-driver-803`). A host whose own libraries and module differ can print 804 too: look at
 `host/driver-library-mismatch` first.
 
+It is an error where the image puts the compat folder into the loader's path, and a warning where it only has it (every
+nvidia/cuda image does): whether the toolkit leads programs to it depends on its version.
+
 Cure: install a driver that has the image's CUDA. Failing that, remove cuda-compat from the image or from LD_LIBRARY_PATH, or
 take an image of an older CUDA.
 
@@ -20,19 +23,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor import tables
+from gpudoctor.model import Finding, NotApplicable, Rule
+from gpudoctor.rules import images
+from gpudoctor.rules.image import _compat, _require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in an image, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find a compatibility library that is newer than the driver, in front of a GPU that does not take one."""
+    driver = images.driver(facts)
+    cuda = facts.image.cuda
+    row = tables.cuda(cuda.value) if cuda is not None else None
+    if cuda is None or row is None or driver.numbers[0] >= row.branch:
+        raise NotApplicable("The driver is not older than the image's CUDA.")
+    if images.forward_compatible(facts) is not False:
+        raise NotApplicable("A GPU here takes compatibility libraries, or is not known not to.")
+    shown = _compat.on_path(facts)
+    brought = shown or _compat.brought(facts)
+    if brought is None:
+        raise NotApplicable("No compatibility library is seen in the image.")
+    if shown is None and facts.image.of_file:
+        raise NotApplicable(
+            "Whether its containers start at all is not told by a Dockerfile: see image/driver-too-old-for-image."
+        )
+    if shown is None and any(True for _ in _require.unmet(facts)):
+        raise NotApplicable("Its containers do not start here: that is image/driver-too-old-for-image.")
+    gpu = images.gpus(facts)[0]
+    yield Finding(
+        "the image's cuda-compat library does not support this GPU",
+        f"The image brings the compatibility library of CUDA {cuda.value}, driver {driver.version} is older, and the {gpu.name} takes none: "
+        + (
+            "CUDA fails with Error 804."
+            if shown is not None
+            else "where the toolkit leads programs to it, CUDA fails with Error 804."
+        ),
+        tuple(dict.fromkeys((images.evidence(brought), images.evidence(cuda), driver.evidence))),
+        images.newer_driver(facts, cuda.value, "remove cuda-compat from the image, or take an image of an older CUDA"),
+        severity=None if shown is not None and shown.value != "ldconfig" else "warning",
     )
 
 
