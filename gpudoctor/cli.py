@@ -239,10 +239,13 @@ def snapshot(
         typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output."),
     ] = "gpudoctor-snapshot.tar.gz",
     root: Root = None,
+    all_containers: Annotated[
+        bool, typer.Option("--all-containers", help="What doctor --all-containers and ps ask as well.")
+    ] = False,
 ) -> None:
     """Ask what the doctor and device-args ask, redact it, and save the answers as a tar that their `--host` reads."""
     from gpudoctor import device_args, engine
-    from gpudoctor.facts import Facts
+    from gpudoctor.facts import Facts, Given
     from gpudoctor.host import snapshot as tar
     from gpudoctor.host.book import Recorder
     from gpudoctor.host.redact import redact
@@ -252,9 +255,14 @@ def snapshot(
     if live is None:
         raise typer.Exit(USAGE)
     recorder = Recorder(live)
-    facts = Facts(recorder)
-    engine.diagnose(facts, engine.all_rules())
+    given = Given(all_containers=all_containers)
+    facts = Facts(recorder, given)
+    engine.diagnose(facts, engine.all_rules() + (engine.rules_for(given) if all_containers else ()))
     summarize(facts)
+    if all_containers:
+        from gpudoctor.commands import ps
+
+        ps.ask(facts)
     device_args.survey(facts)
     answers, redacted = redact(recorder.answers)
     try:

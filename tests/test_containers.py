@@ -116,7 +116,8 @@ def test_a_container_that_is_not_there_and_a_bad_name_are_wrong_usage(gpudoctor,
     """Docker's "no such container" is exit code 2 with the name; so are a name that cannot be one, and two kinds of input at once."""
     host = tmp_path / "a.host"
     refusal = "-- $ docker inspect --type container gone -- rc=1 stderr\nError response from daemon: No such container: gone\n"
-    host.write_text(f"-- like {FIXTURES}/hosts/ubuntu-24.04-l4-docker29-cdi.host --\n{refusal}")
+    machine = FIXTURES / "hosts" / "ubuntu-24.04-l4-docker29-cdi.host"
+    host.write_text(machine.read_text() + refusal)
     ran = gpudoctor("doctor", "--host", str(host), "--container", "gone")
     assert (ran.returncode, b"there is no container gone" in ran.stderr) == (2, True)
     for arguments in (
@@ -189,3 +190,26 @@ def test_inspect_of_any_shape_is_read(value):
     for key in ("DeviceRequests", "Devices", "ShmSize", "Runtime", "IpcMode", "Privileged"):
         assert container(**{key: value}).name == "web"
     assert container(env=value).name == "web"
+
+
+def test_a_snapshot_of_containers_says_the_same(gpudoctor, tmp_path):
+    """What `--all-containers` asks is recorded and redacted, and leads to the same findings and the same table."""
+    from gpudoctor import engine
+    from gpudoctor.commands import ps
+    from gpudoctor.host.book import Recorder
+    from gpudoctor.host.hostfile import load
+    from gpudoctor.host.redact import redact
+    from gpudoctor.host.snapshot import save
+
+    for path in (MANY, SHARED):
+        given = Given(all_containers=True) if path == MANY else Given(containers=("asr",))
+        recorder = Recorder(load(path))
+        facts = Facts(recorder, given)
+        found = engine.diagnose(facts, engine.rules_for(given)).findings
+        ps.ask(facts)
+        snapshot = tmp_path / "snapshot.tar.gz"
+        snapshot.write_bytes(save(redact(recorder.answers)[0], {"taken": "2026-11-22"}))
+        arguments = ("--all-containers",) if path == MANY else ("--container", "asr")
+        told = json.loads(gpudoctor("doctor", "--host", str(snapshot), *arguments, "--json").stdout)
+        assert [each["rule"] for each in told["findings"]] == [each.rule for each in found]
+    assert b" llm " in gpudoctor("ps", "--host", str(snapshot)).stdout

@@ -29,6 +29,16 @@ def table(facts: Facts) -> str:
     return "".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows)
 
 
+def ask(facts: Facts) -> None:
+    """Ask what the table needs, for a snapshot; where there is no answer, that is what is kept."""
+    from gpudoctor.host import NoAnswer
+
+    try:
+        table(facts)
+    except NoAnswer:
+        return
+
+
 def as_json(facts: Facts, source: str) -> str:
     """Return the same as one JSON object (docs/schema/ps.schema.json); raises NoAnswer where NVML does not tell."""
     import json

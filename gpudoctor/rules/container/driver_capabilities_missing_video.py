@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.model import Cure, Finding, NotApplicable, Rule
 from gpudoctor.rules.container import _given
 
 if TYPE_CHECKING:
@@ -35,10 +35,12 @@ _ALL = ("compute", "utility", "video", "graphics")
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find containers whose request takes away parts of the driver for which their own variable asks."""
+    containers = _given.with_gpu(facts)
     if facts.toolkit.gpus_path != "hook":
-        # A CDI spec has every part of the driver, whatever the variable says.
-        return
-    for container in _given.with_gpu(facts):
+        raise NotApplicable(
+            "--gpus does not go through the hook here: a CDI spec has every part of the driver, whatever is asked."
+        )
+    for container in containers:
         asked, got = container.own_env.get(_NAME), container.env.get(_NAME)
         if asked is None or got is None or asked == got or not any(way.how == "gpus" for way in container.ways):
             continue

@@ -45,10 +45,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     except NoAnswer:
         if not words and not _xid.all_answer(facts):
             raise
-        found, dead = (), ()
+        found, dead = (), {}
     back = tuple(dict.fromkeys(each.address for each in found if _xid.state(facts, each.address) == "answers"))
-    gone = tuple(dict.fromkeys(each.address for each in found if each.address not in back))
-    evidence = [*_xid.evidence(each for each in found if each.address in gone), *words, *dead]
+    gone = tuple(dict.fromkeys((*(each.address for each in found if each.address not in back), *dead)))
+    evidence = [*_xid.evidence(each for each in found if each.address in gone), *words, *dead.values()]
     if evidence:
         who = _xid.named(facts, gone) if gone else "a GPU of this host"
         virtual = facts.platform.hypervisor
@@ -89,8 +89,8 @@ def _lost(facts: Facts) -> tuple[Evidence, ...]:
     return tuple(Evidence(Where("nvidia-smi -L"), line.strip()[:200]) for line in lines if _LOST in line)[:1]
 
 
-def _dead_at_start(facts: Facts) -> tuple[Evidence, ...]:
-    """Return the log's words about GPUs that did not answer when the driver was loaded, and that it has not taken since.
+def _dead_at_start(facts: Facts) -> dict[str, Evidence]:
+    """Return the log's words about each GPU that did not answer when the driver was loaded, and that it has not taken since.
 
     ``NVRM: The NVIDIA GPU 0000:05:00.0 (PCI ID: 10de:1b80)``, and on the next line why.
     """
@@ -103,8 +103,8 @@ def _dead_at_start(facts: Facts) -> tuple[Evidence, ...]:
             text = f"{before} {line}" if before.startswith("NVRM: The NVIDIA GPU ") else line
             address = text.partition("The NVIDIA GPU ")[2].partition(" ")[0].lower()
             if address and address not in taken | aside:
-                found[address] = Evidence(_xid.LOG, text.replace(" NVRM:", "")[:300])
-    return tuple(found.values())
+                found[address.rpartition(".")[0]] = Evidence(_xid.LOG, text.replace(" NVRM:", "")[:300])
+    return found
 
 
 RULE = Rule(
