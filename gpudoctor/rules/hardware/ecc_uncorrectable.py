@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gpudoctor.host import NoAnswer
 from gpudoctor.model import Cure, Evidence, Finding, Rule, Severity, Where
 from gpudoctor.rules import advice
 from gpudoctor.rules.hardware import _xid
@@ -38,13 +37,10 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Find GPUs with uncorrectable errors since their last reset, by NVML's count, else by the kernel's log."""
     _xid.need_driver(facts)
     counted = {str(gpu.get("pci") or "").rpartition(".")[0]: gpu for gpu in _xid.nvml(facts) if _counts(gpu)}
-    try:
-        logged = _xid.seen(facts, _MARKED, _CONTAINED, *_WORST)
-    except NoAnswer:
-        told = _xid.nvml(facts)
-        if not counted or not all(_counts(gpu) for gpu in told if gpu.get("ecc") is not False):
-            raise
-        logged = ()
+    if any(gpu.get("ecc") is True and not _counts(gpu) for gpu in _xid.nvml(facts)):
+        # Nobody counts: the log decides, and where it is refused that is said.
+        _ = facts.driver.xids
+    logged = _xid.seen(facts, _MARKED, _CONTAINED, *_WORST)
     for address in dict.fromkeys((*counted, *(each.address for each in logged))):
         yield from _judged(facts, address, counted.get(address), tuple(each for each in logged if each.address == address))
 
