@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent.parent
 PROBES = ROOT / "gpudoctor" / "smoke" / "probes"
 FRAMEWORKS = ROOT / ".cache" / "frameworks"
 """Where scripts/frameworks makes a venv for each framework."""
+NONCE = f"n0-{os.getpid()}-{os.urandom(4).hex()}"
+"""One a test process: a probe's end kills whatever has its nonce, and other tests may run beside these."""
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +86,8 @@ def probe(tmp_path: Path) -> Callable[..., run.Ended]:
     ) -> run.Ended:
         folder = tmp_path / "out"
         folder.mkdir(exist_ok=True)
-        words = json.dumps({"out": str(folder), "nonce": "n0", **settings})
-        job = run.Job((str(python), "-", words), str(PROBES / name), str(folder), "n0", {**os.environ, **environment})
+        words = json.dumps({"out": str(folder), "nonce": NONCE, **settings})
+        job = run.Job((str(python), "-", words), str(PROBES / name), str(folder), NONCE, {**os.environ, **environment})
         return run.run(job, timeout, lambda _: None)
 
     return ran
