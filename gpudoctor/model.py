@@ -221,7 +221,10 @@ class Outcome(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What `fix` would do: the changed files, the commands after them, what becomes of each finding, whom a restart hits."""
+    """What `fix` would do: the changed files, the commands after them, what becomes of each finding, whom a restart hits.
+
+    ``found`` are the rules that find something on the host as it is, ``new`` what comes to light.
+    """
 
     changes: tuple[Change, ...]
     then: tuple[Then, ...]
@@ -229,6 +232,7 @@ class Plan(NamedTuple):
     hits: tuple[str, ...]
     notes: tuple[str, ...]
     new: tuple[Finding, ...]
+    found: frozenset[str] = frozenset()
 
 
 class Diagnosis(NamedTuple):

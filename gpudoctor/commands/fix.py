@@ -66,17 +66,26 @@ def code(plan: Plan) -> int:
 def apply(reopen: Callable[[], Host], root: str | None, asked: Asked, screen: Screen) -> int:
     """Plan under the host's lock, ask for consent, carry out, and say what came of it; returns the exit code."""
     from gpudoctor.fix import session
-    from gpudoctor.fix.journal import Locked
-    from gpudoctor.fix.write import NotWritten
 
     using = session.hands(root)
+    # Where there is nothing to do, not even a journal is made.
+    if not using.journal.exists() and not _to_do(plan := planned(reopen(), asked)):
+        return _nothing(plan, root, asked, screen)
+    return _alone(using, screen, lambda _: _apply(reopen, root, asked, screen, using))
+
+
+def _alone(using: Hands, screen: Screen, work: Callable[[bool], int]) -> int:
+    """Do something under the host's lock and return its exit code; ``work`` is told whether an interrupted fix was taken back first."""
+    from gpudoctor.fix import session
+    from gpudoctor.fix.journal import Locked
+    from gpudoctor.fix.write import NotWritten
+    from gpudoctor.report import plan as report
+
     try:
-        # Where there is nothing to do, not even a journal is made.
-        if not using.journal.exists() and not _to_do(plan := planned(reopen(), asked)):
-            return _nothing(plan, root, asked, screen)
         with session.locked(using) as interrupted:
-            _tell(interrupted, screen)
-            return _apply(reopen, root, asked, screen, using)
+            for done in interrupted:
+                screen.complain(report.recovered(done))
+            return work(bool(interrupted))
     except Locked as locked:
         screen.complain(str(locked))
         return NOT_ALLOWED
@@ -132,23 +141,16 @@ def _failed(done: Done) -> int:
 def undo(name: str | None, root: str | None, screen: Screen, *, allow_restart: bool) -> int:
     """Take back one entry of the journal, the last fix where ``name`` is None; returns the exit code."""
     from gpudoctor.fix import session
-    from gpudoctor.fix.journal import Locked
-    from gpudoctor.fix.write import NotWritten
 
     using = session.hands(root)
-    try:
-        if not using.journal.exists():
-            screen.complain("nothing was ever changed here by gpudoctor fix")
-            return USAGE if name is not None else DONE
-        with session.locked(using) as interrupted:
-            _tell(interrupted, screen)
-            return _undo(name, root, screen, using, interrupted=bool(interrupted), allow_restart=allow_restart)
-    except Locked as locked:
-        screen.complain(str(locked))
-        return NOT_ALLOWED
-    except NotWritten as refused:
-        screen.complain(f"nothing was changed: {refused}")
-        return NOT_ALLOWED if refused.needs_root else UNWRITTEN
+    if not using.journal.exists():
+        screen.complain("nothing was ever changed here by gpudoctor fix")
+        return USAGE if name is not None else DONE
+    return _alone(
+        using,
+        screen,
+        lambda interrupted: _undo(name, root, screen, using, interrupted=interrupted, allow_restart=allow_restart),
+    )
 
 
 def _undo(name: str | None, root: str | None, screen: Screen, using: Hands, *, interrupted: bool, allow_restart: bool) -> int:
@@ -210,16 +212,16 @@ def compose_plan(facts: Facts, asked: Composed) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan that gives services of a Compose file their GPU, and what has to be said beside it.
 
     Raises ValueError with one sentence where the file or a service is not there, or the GPU cannot be had in this style on this host;
-    OSError, Malformed and Unsafe where the file cannot be read or edited; NoAnswer where the host does not say enough.
+    Unreadable, Malformed and Unsafe where the file cannot be read or edited; NoAnswer where the host does not say enough.
     """
     import os
 
+    from gpudoctor.commands.given import read_named
     from gpudoctor.fix import plan
     from gpudoctor.formats.edit import compose as editor
 
     path = os.path.realpath(asked.path)
-    with open(path, "rb") as file:
-        before = file.read()
+    before = read_named(path)
     known = editor.services(before)
     services = asked.services or known
     if len(services) > 1 and not asked.services:
@@ -254,10 +256,9 @@ def _compose_keys(facts: Facts, style: str) -> tuple[dict[str, Any], tuple[str, 
 
 def compose(reopen: Callable[[], Host], asked: Composed, screen: Screen, *, do_it: bool, source: str) -> int:
     """Plan, and with ``do_it`` make, the change of a Compose file; returns the exit code."""
+    from gpudoctor.commands.given import Unreadable
     from gpudoctor.facts import Facts
     from gpudoctor.fix import session
-    from gpudoctor.fix.journal import Locked
-    from gpudoctor.fix.write import NotWritten
     from gpudoctor.formats import Malformed
     from gpudoctor.formats.edit import Unsafe
     from gpudoctor.host import NoAnswer
@@ -265,8 +266,8 @@ def compose(reopen: Callable[[], Host], asked: Composed, screen: Screen, *, do_i
 
     try:
         plan, remarks = compose_plan(Facts(reopen()), asked)
-    except OSError as error:
-        screen.complain(f"{asked.path}: {(error.strerror or str(error)).lower()}")
+    except Unreadable as unreadable:
+        screen.complain(str(unreadable))
         return USAGE
     except Malformed as malformed:
         screen.complain(f"{asked.path} is not edited: {malformed}")
@@ -294,21 +295,16 @@ def compose(reopen: Callable[[], Host], asked: Composed, screen: Screen, *, do_i
     if not _consent(screen, "Apply this?"):
         return NOT_ALLOWED
     using = session.hands(None)
-    try:
-        with session.locked(using) as interrupted:
-            _tell(interrupted, screen)
-            done = session.compose(using, plan)
-    except Locked as locked:
-        screen.complain(str(locked))
-        return NOT_ALLOWED
-    except NotWritten as refused:
-        screen.complain(f"nothing was changed: {refused}")
-        return NOT_ALLOWED if refused.needs_root else UNWRITTEN
-    if screen.as_json:
-        screen.write(report.as_json(source, plan, done) + "\n")
-    else:
-        screen.write(screen.render(report.result(done, mounted=False)))
-    return _failed(done) if done.problem else DONE
+
+    def work(_: bool) -> int:  # noqa: FBT001 - as every work under the lock is called
+        done = session.compose(using, plan)
+        if screen.as_json:
+            screen.write(report.as_json(source, plan, done) + "\n")
+        else:
+            screen.write(screen.render(report.result(done, mounted=False)))
+        return _failed(done) if done.problem else DONE
+
+    return _alone(using, screen, work)
 
 
 def history(root: str | None, screen: Screen) -> int:
@@ -325,13 +321,6 @@ def history(root: str | None, screen: Screen) -> int:
         return NOT_ALLOWED
     screen.write(report.history_json(entries) + "\n" if screen.as_json else screen.render(report.history(entries, damaged)))
     return DONE
-
-
-def _tell(interrupted: tuple[Done, ...], screen: Screen) -> None:
-    from gpudoctor.report import plan as report
-
-    for done in interrupted:
-        screen.complain(report.recovered(done))
 
 
 def _consent(screen: Screen, question: str) -> bool:

@@ -30,23 +30,37 @@ def read(image: str | None, dockerfile: str | None, containers: Sequence[str] = 
     )
 
 
-def _dockerfile(path: str) -> File:
-    from gpudoctor.formats import Malformed
-    from gpudoctor.formats.dockerfile import parse
+class Unreadable(ValueError):  # noqa: N818 - a result: what the user named cannot be read
+    """A file that the user named cannot be read; the text is one phrase with its path."""
+
+
+def read_named(path: str) -> bytes:
+    """Return the bytes of a file that the user named: a regular one of at most 4 MiB; raises Unreadable."""
     from gpudoctor.host.hostfile import BadHost, open_regular
 
     try:
         with open_regular(path) as handle:
             data = handle.read(_LIMIT + 1)
-        if len(data) > _LIMIT:
-            raise ValueError(f"--dockerfile {path}: is larger than {_LIMIT >> 20} MiB")
-        parse(data)
     except BadHost as bad:
-        raise ValueError(f"--dockerfile {bad}") from None
+        raise Unreadable(str(bad)) from None
+    except OSError as error:
+        raise Unreadable(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if len(data) > _LIMIT:
+        raise Unreadable(f"{path}: is larger than {_LIMIT >> 20} MiB")
+    return data
+
+
+def _dockerfile(path: str) -> File:
+    from gpudoctor.formats import Malformed
+    from gpudoctor.formats.dockerfile import parse
+
+    try:
+        data = read_named(path)
+        parse(data)
+    except Unreadable as unreadable:
+        raise ValueError(f"--dockerfile {unreadable}") from None
     except Malformed as bad:
         raise ValueError(f"--dockerfile {path}: {bad}") from None
-    except OSError as error:
-        raise ValueError(f"--dockerfile {path}: {(error.strerror or str(error)).lower()}") from None
     return File(path, data)
 
 

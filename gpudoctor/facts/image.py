@@ -10,7 +10,7 @@ and who needs what may be in there cannot tell.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
@@ -18,8 +18,11 @@ from gpudoctor.host import Denied, Unseen
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gpudoctor.formats.dockerfile import Command, Copy, Dockerfile, Package
 
+_Row = TypeVar("_Row")
 Libraries = Literal["none", "base", "runtime", "devel"]
 """Which of CUDA's libraries are in the linker's path: none; the run-time library alone; those of computing; headers and stubs too."""
 
@@ -560,6 +563,17 @@ class Image(Area):
             raise Unseen(self.path, "which build of PyTorch conda takes is not told")
         return f"cu{version[0]}{version[1]}"
 
+    def _row(self, package: Package, look_up: Callable[[str, tuple[int, ...]], _Row | None]) -> tuple[_Row, tuple[int, ...]]:
+        """Return a package's row of the tables, and the Python it is for; raises Unseen where it is not in them."""
+        if package.manager == "conda":
+            raise Unseen(self.path, f"the build of {package.words} that conda has is not in the tables")
+        self._need_default_index(package)
+        python = self._python_of(package)
+        row = look_up(self._spec(package), python)
+        if row is None:
+            raise Unseen(self.path, f"which CUDA {package.words} needs is not in the tables")
+        return row, python
+
     @fact
     def onnxruntime(self) -> Wheel | None:
         """Return the onnxruntime-gpu in it, None where none is seen; raises Unseen where its build cannot be told."""
@@ -568,13 +582,7 @@ class Image(Area):
             return None
         from gpudoctor.tables import wheels
 
-        if package.manager == "conda":
-            raise Unseen(self.path, f"the build of {package.words} that conda has is not in the tables")
-        self._need_default_index(package)
-        python = self._python_of(package)
-        row = wheels.onnxruntime(self._spec(package), python)
-        if row is None:
-            raise Unseen(self.path, f"which CUDA {package.words} needs is not in the tables")
+        row, python = self._row(package, wheels.onnxruntime)
         return Wheel(
             row.release, "", row.cuda, str(row.cudnn), row.driver, self.told(package), self._assumed(package, python), unless
         )
@@ -587,13 +595,7 @@ class Image(Area):
             return None
         from gpudoctor.tables import wheels
 
-        if package.manager == "conda":
-            raise Unseen(self.path, f"the build of {package.words} that conda has is not in the tables")
-        self._need_default_index(package)
-        python = self._python_of(package)
-        row = wheels.tensorflow(self._spec(package), python)
-        if row is None:
-            raise Unseen(self.path, f"which CUDA {package.words} needs is not in the tables")
+        row, python = self._row(package, wheels.tensorflow)
         brings = "and-cuda" if "and-cuda" in package.extras and row.and_cuda else ""
         return Wheel(
             row.release, brings, row.cuda, row.cudnn, row.driver, self.told(package), self._assumed(package, python), unless

@@ -218,7 +218,9 @@ def _plan(facts: Facts, before: Diagnosis, after: Diagnosis, draft: Draft, outco
     ordered = [*(each for each in draft.then if each != REBOOT), *(each for each in draft.then if each == REBOOT)]
     already = {each.rule for each in before.findings}
     new = tuple(each for each in after.findings if each.rule not in already and each.severity != "hint")
-    return Plan(tuple(changes), tuple(ordered), tuple(outcomes), _hits(facts, draft), _notes(facts, changes), new)
+    return Plan(
+        tuple(changes), tuple(ordered), tuple(outcomes), _hits(facts, draft), _notes(facts, changes), new, frozenset(already)
+    )
 
 
 def _unlooked(before: Diagnosis, wanted: set[str]) -> tuple[str, ...]:

@@ -47,16 +47,15 @@ def locked(using: Hands) -> Iterator[tuple[Done, ...]]:
 
 def carry_out(using: Hands, reopen: OpenHost, wanted: Plan, *, allow_restart: bool) -> Done:
     """Carry out a plan, and ask the host again (``reopen`` gives it anew) whether it helped and broke nothing."""
-    before = {each.rule for each in engine.diagnose(Facts(reopen()), engine.all_rules()).findings}
     names = tuple(each.finding.rule for each in wanted.outcomes if each.expected in {"cured", "restart", "reboot", "later"})
 
     def verify(ran: tuple[Then, ...]) -> str:
-        return still_wrong(reopen(), wanted, before, ran)
+        return still_wrong(reopen(), wanted, ran)
 
     return apply.execute(using, wanted, names, allow_restart=allow_restart, verify=verify)
 
 
-def still_wrong(host: Host, wanted: Plan, before: set[str], ran: tuple[Then, ...]) -> str:
+def still_wrong(host: Host, wanted: Plan, ran: tuple[Then, ...]) -> str:
     """Say what a plan promised and the host does not show, or what it broke; "" where all is as promised."""
     findings = {each.rule: each for each in engine.diagnose(Facts(host), engine.all_rules()).findings}
     everything = all(step in ran for step in wanted.then if step.safety != "SHOWN")
@@ -72,7 +71,7 @@ def still_wrong(host: Host, wanted: Plan, before: set[str], ran: tuple[Then, ...
         "host/fix-interrupted",
     }
     for rule, finding in findings.items():
-        if rule not in before and rule not in announced and finding.severity != "hint":
+        if rule not in wanted.found and rule not in announced and finding.severity != "hint":
             return f"{rule} is found, which was not before: {finding.title} ({finding.evidence[0]})"
     return ""
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from gpudoctor.host import NoAnswer
 from gpudoctor.model import REBOOT, Edit, Refused, Then
+from gpudoctor.rules import advice
+from gpudoctor.rules.docker import _daemon
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,10 +46,7 @@ def restart_docker(facts: Facts, daemon: Process | None = None, *, mends: str = 
     kind = daemon.kind if daemon is not None else facts.docker.kind
     _refuse_foreign(kind)
     refuse_broken(facts, daemon, mends=mends)
-    if kind == "rootless":
-        argv: tuple[str, ...] = ("systemctl", "--user", "restart", "docker")
-    else:
-        argv = ("systemctl", "restart", "docker") if facts.platform.systemd else ("service", "docker", "restart")
+    argv = words(_daemon.restart(facts, daemon))
     return Then(
         argv, "DISRUPTIVE", "Docker reads its configuration anew; running containers stop unless live-restore is on.", argv
     )
@@ -74,14 +73,9 @@ def load_runtimes(facts: Facts, daemon: Process | None = None) -> Then:
 
 def start_docker(facts: Facts, *, mends: str = "") -> Then:
     """Return the start of a daemon that is down; refused where it would not come up for a fault other than what the fix ``mends``."""
-    kind = facts.docker.kind
-    _refuse_foreign(kind)
+    _refuse_foreign(facts.docker.kind)
     refuse_broken(facts, None, mends=mends)
-    if kind == "rootless":
-        argv: tuple[str, ...] = ("systemctl", "--user", "start", "docker")
-    else:
-        argv = ("systemctl", "start", "docker") if facts.platform.systemd else ("service", "docker", "start")
-    return Then(argv, "SAFE", "Docker is down and can start now.")
+    return then(_daemon.restart(facts, None, "start"), "Docker is down and can start now.")
 
 
 def refuse_broken(facts: Facts, daemon: Process | None, *, mends: str = "") -> None:
@@ -233,27 +227,15 @@ def rebuild_initramfs(facts: Facts) -> Then:
         raise Refused(
             "rpm-ostree makes this system's initramfs: give the kernel the same by rpm-ostree kargs (rd.driver.blacklist=…)."
         )
-    argvs = {
-        "debian": ("update-initramfs", "-u"),
-        "arch": ("mkinitcpio", "-P"),
-        "rhel": ("dracut", "-f"),
-        "suse": ("dracut", "-f"),
-    }
-    argv = argvs.get(facts.platform.family)
-    if argv is None:
+    if facts.platform.family not in {"debian", "arch", "rhel", "suse"}:
         raise Refused("It is not known how this distribution writes its initramfs, from which modules are loaded at boot.")
+    argv = words(advice.rebuild_initramfs(facts))
     return Then(argv, "SAFE", "The initramfs holds a copy of modprobe.d.", argv)
 
 
 def update_grub(facts: Facts) -> Then:
     """Return the command that writes grub.cfg anew from /etc/default/grub and its drop-ins."""
-    family = facts.platform.family
-    if family == "debian":
-        argv: tuple[str, ...] = ("update-grub",)
-    elif family in {"rhel", "suse"}:
-        argv = ("grub2-mkconfig", "-o", "/boot/grub2/grub.cfg")
-    else:
-        argv = ("grub-mkconfig", "-o", "/boot/grub/grub.cfg")
+    argv = words(advice.update_grub(facts))
     return Then(argv, "SAFE", "GRUB boots by grub.cfg, which is made from these files.", argv)
 
 

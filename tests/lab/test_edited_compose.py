@@ -69,8 +69,6 @@ def allowed(words: list[str]) -> tuple[str, ...]:
     listed = tuple(f".gpus[].{each}" for each in request)
     if words[0] == "put":
         return tuple(f".{name}" for name in json.loads(" ".join(words[2:])))
-    if words[0] == "complete":
-        return (*reserved, *listed)
     return {"reservation": reserved, "gpus": (".gpus=all", *listed)}.get(words[2], (".devices[]",))
 
 

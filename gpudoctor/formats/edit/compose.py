@@ -22,7 +22,7 @@ from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import Literal, TypeAlias
+    from typing import TypeAlias
 
     Json: TypeAlias = str | int | bool | Sequence["Json"] | Mapping[str, "Json"] | None
 
@@ -33,21 +33,6 @@ _ALL = frozenset({"all", "-1"})
 """What `count:` says for every GPU; -1 is what the engine is told."""
 _PLAN_AT = 2
 """How many names lead to a service."""
-
-
-class Request(NamedTuple):
-    """A GPU for a service, in one of the styles of ``device-args --format compose``; each style looks at its own fields.
-
-    ``devices``: ``nodes``, paths that are the same in the container. ``cdi``: ``names`` such as ``nvidia.com/gpu=all``. ``reservation`` and
-    ``gpus``: ``device_ids`` where there are some, else ``number`` of GPUs (their ``count:``), and ``capabilities``.
-    """
-
-    style: Literal["devices", "reservation", "gpus", "cdi"]
-    nodes: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    number: int | Literal["all"] = "all"
-    device_ids: tuple[str, ...] = ()
-    capabilities: tuple[str, ...] = ("gpu",)
 
 
 class _Wall(NamedTuple):
@@ -83,46 +68,6 @@ def services(data: bytes) -> tuple[str, ...]:
     return tuple(_services(tree(data)))
 
 
-def give_gpu(data: bytes, service: str, request: Request) -> bytes:
-    """Return the file with a service that has the GPU; raises as ``give`` does.
-
-    The same bytes where it asks for the GPU in this style already. For all GPUs any number and any names of GPUs will do, as those are
-    somebody's choice; a certain number and certain names have to be there.
-    """
-    return give(data, service, _keys(request))
-
-
-def complete_request(
-    data: bytes, service: str, number: int | Literal["all"] = "all", capabilities: tuple[str, ...] = ("gpu",)
-) -> bytes:
-    """Return the file with what the service's requests for a GPU lack: a count (``number``) and capabilities.
-
-    The same bytes where they are complete. Raises as ``give`` does, and ``Unsafe`` where the service has no request for a GPU.
-    """
-    file = tree(data)
-    known, wall = _service(file, service)
-    gaps: list[_Gap] = []
-    requests = 0
-    path: tuple[str, ...]
-    for path in (_RESERVED, ("gpus",)):
-        way = _way(file, service, path, wall)
-        if way is None:
-            continue
-        holder, holder_wall = way
-        for at, element in enumerate(holder.node.elements):
-            found = resolved(element, holder.via)
-            told = ask(found)
-            if not _for_gpu(told):
-                continue
-            requests += 1
-            inner = _walled(file, element, holder_wall, "this request")
-            lacks = _lacks(told, {"count": number, "capabilities": list(capabilities)})
-            _plan_map(file, found, ("services", service, *path, at), lacks, inner, gaps)
-    if not requests:
-        raise Unsafe(f"service {service} has no request for a GPU that could be completed", known.line)
-    return _filled(data, file, gaps)
-
-
 def give(data: bytes, service: str, keys: Mapping[str, Json]) -> bytes:
     """Return the file with ``keys`` put into a service: maps are descended into, elements that a list lacks come at its end.
 
@@ -141,28 +86,6 @@ def give(data: bytes, service: str, keys: Mapping[str, Json]) -> bytes:
         wall = _walled(file, holder.node, wall, "services")
         _plan_key(file, holder, ("services",), service, keys, wall, gaps)
     return _filled(data, file, gaps)
-
-
-def _keys(request: Request) -> dict[str, Json]:
-    """Return the keys of a service that a request stands for; ValueError where it names nothing."""
-    if (request.style == "devices" and not request.nodes) or (request.style == "cdi" and not request.names):
-        raise ValueError("the request names no device")
-    if request.style == "devices":
-        return {"devices": [f"{node}:{node}" for node in request.nodes]}
-    if request.style == "cdi":
-        return {"devices": list(request.names)}
-    whole = not request.device_ids and request.number == "all" and request.capabilities == ("gpu",)
-    if request.style == "gpus" and whole:
-        return {"gpus": "all"}
-    wanted: dict[str, Json] = {"driver": "nvidia"}
-    if request.device_ids:
-        wanted["device_ids"] = list(request.device_ids)
-    else:
-        wanted["count"] = request.number
-    wanted["capabilities"] = list(request.capabilities)
-    if request.style == "gpus":
-        return {"gpus": [wanted]}
-    return {"deploy": {"resources": {"reservations": {"devices": [wanted]}}}}
 
 
 def _services_found(file: Tree) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 import yaml
@@ -12,12 +12,55 @@ from hypothesis import strategies as st
 
 from gpudoctor.formats import Malformed
 from gpudoctor.formats.edit import Unsafe, compose
-from gpudoctor.formats.edit.compose import Request, complete_request, give, give_gpu, services
+from gpudoctor.formats.edit.compose import give, services
 from tests.edits import cases, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+class Request(NamedTuple):
+    """A GPU for a service, in one of the styles of ``device-args --format compose``; each style looks at its own fields.
+
+    ``devices``: ``nodes``, paths that are the same in the container. ``cdi``: ``names`` such as ``nvidia.com/gpu=all``. ``reservation`` and
+    ``gpus``: ``device_ids`` where there are some, else ``number`` of GPUs (their ``count:``), and ``capabilities``.
+    """
+
+    style: Literal["devices", "reservation", "gpus", "cdi"]
+    nodes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    number: int | Literal["all"] = "all"
+    device_ids: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ("gpu",)
+
+
+def keys_of(request: Request) -> dict[str, Any]:
+    """Return the keys of a service that a request stands for; ValueError where it names nothing."""
+    if (request.style == "devices" and not request.nodes) or (request.style == "cdi" and not request.names):
+        raise ValueError("the request names no device")
+    if request.style == "devices":
+        return {"devices": [f"{node}:{node}" for node in request.nodes]}
+    if request.style == "cdi":
+        return {"devices": list(request.names)}
+    whole = not request.device_ids and request.number == "all" and request.capabilities == ("gpu",)
+    if request.style == "gpus" and whole:
+        return {"gpus": "all"}
+    wanted: dict[str, Any] = {"driver": "nvidia"}
+    if request.device_ids:
+        wanted["device_ids"] = list(request.device_ids)
+    else:
+        wanted["count"] = request.number
+    wanted["capabilities"] = list(request.capabilities)
+    if request.style == "gpus":
+        return {"gpus": [wanted]}
+    return {"deploy": {"resources": {"reservations": {"devices": [wanted]}}}}
+
+
+def give_gpu(data: bytes, service: str, request: Request) -> bytes:
+    """Return the file with a service that has the GPU."""
+    return give(data, service, keys_of(request))
+
 
 NODES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm")
 REQUESTS = {
@@ -31,8 +74,7 @@ REQUESTS = {
 def asked(data: bytes, words: list[str]) -> bytes:
     """Do what the first line of an expectation asks.
 
-    ``give SERVICE STYLE [nodes= names= number= ids= capabilities=]``, ``complete SERVICE [number= capabilities=]`` or ``put SERVICE KEYS``,
-    the keys as JSON.
+    ``give SERVICE STYLE [nodes= names= number= ids= capabilities=]``, or ``put SERVICE KEYS``, the keys as JSON.
     """
     verb, service, rest = words[0], words[1], words[2:]
     if verb == "put":
@@ -41,8 +83,6 @@ def asked(data: bytes, words: list[str]) -> bytes:
     fields: dict[str, Any] = {name: tuple(value.split(",")) for name, value in told.items() if name != "number"}
     if "number" in told:
         fields["number"] = int(told["number"])
-    if verb == "complete":
-        return complete_request(data, service, **fields)
     assert verb == "give"
     if "ids" in fields:
         fields["device_ids"] = fields.pop("ids")
@@ -143,7 +183,6 @@ def test_malformed_is_never_edited(data: bytes):
     for verb in (
         lambda: give_gpu(data, "web", Request("gpus")),
         lambda: give(data, "web", {"runtime": "nvidia"}),
-        lambda: complete_request(data, "web"),
         lambda: services(data),
     ):
         with pytest.raises(Malformed):
@@ -272,7 +311,7 @@ def test_only_the_asked_service_gains_only_what_was_asked(old: bytes, style: str
     before = yaml.safe_load(old)
     service = data.draw(st.sampled_from(sorted(before["services"])))
     once = give_gpu(old, service, REQUESTS[style])
-    before["services"][service] = merged(before["services"][service], compose._keys(REQUESTS[style]))
+    before["services"][service] = merged(before["services"][service], keys_of(REQUESTS[style]))
     assert yaml.safe_load(once) == before
     left = iter(once)
     assert all(byte in left for byte in old)
@@ -291,42 +330,3 @@ def test_lines_stay_as_they_are(old: bytes, data: st.DataObject):
     assert len(after) == len(before) + 1
     (new,) = [at for at in range(len(after)) if after[:at] + after[at + 1 :] == before][:1]
     assert after[new].strip().replace(b"'", b"").replace(b'"', b"") == b"gpus: all"
-
-
-ENTRIES = st.lists(
-    st.sampled_from(["driver: nvidia", "capabilities: [gpu]", "count: 1", "device_ids: ['0']", "options: {a: b}", "# no"]),
-    unique=True,
-    min_size=1,
-).filter(lambda lines: lines[0] != "# no" and not {"count: 1", "device_ids: ['0']"} <= set(lines))
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(ENTRIES, min_size=1, max_size=3), st.booleans(), st.sampled_from(["\n", "\r\n"]))
-def test_requests_are_completed_and_nothing_else(made: list[list[str]], brackets: bool, newline: str):
-    """Each request for a GPU has a count or ids, and capabilities afterwards; another device's request stays."""
-    made = [
-        [*lines, "capabilities: [tpu]"] if "capabilities: [gpu]" not in lines and at else lines for at, lines in enumerate(made)
-    ]
-    text = "services:\n  web:\n    deploy:\n      resources:\n        reservations:\n          devices:\n"
-    for lines in made:
-        if brackets:
-            text += "            - {" + ", ".join(line for line in lines if line[0] != "#") + "}\n"
-        else:
-            text += "".join(f"            {'  ' if at else '- '}{line}\n" for at, line in enumerate(lines))
-    old = text.replace("\n", newline).encode()
-    expected = yaml.safe_load(old)
-    mine = 0
-    for each in expected["services"]["web"]["deploy"]["resources"]["reservations"]["devices"]:
-        if each.get("driver") == "nvidia" or each.get("capabilities", ["gpu"]) == ["gpu"]:
-            mine += 1
-            if "device_ids" not in each:
-                each.setdefault("count", "all")
-            if each.setdefault("capabilities", ["gpu"]) == ["tpu"] and "driver" not in each:
-                each["capabilities"].append("gpu")
-    if not mine:
-        with pytest.raises(Unsafe, match="has no request for a GPU"):
-            complete_request(old, "web")
-        return
-    once = complete_request(old, "web")
-    assert yaml.safe_load(once) == expected
-    assert complete_request(once, "web") == once
