@@ -145,20 +145,36 @@ def test_a_rule_without_a_finding_is_answered_with_the_reason():
     assert "toolkit/no-cgroups-true-rootful: This host does not have it." in ran.stdout
 
 
-def test_an_interrupted_fix_is_taken_back_by_the_next(root):
-    """An open entry of the journal is reverted first, and that is said."""
+def die_after_a_file(root, *words):
+    """Run a command that is gone, as by SIGKILL, when it has put its first file into place."""
     code = (
         "import os, sys\nfrom gpudoctor.fix.write import Disk\n"
         "real = Disk.commit\n"
         "def commit(self, *args):\n    real(self, *args)\n    os._exit(9)\n"
         "Disk.commit = commit\n"
-        f"sys.argv = ['gpudoctor', 'fix', '{RULE}', '--root', sys.argv[1], '--apply', '--yes']\n"
+        f"sys.argv = ['gpudoctor', *{list(words)!r}, '--root', sys.argv[1], '--yes']\n"
         "from gpudoctor.cli import main\nmain()\n"
     )
     died = subprocess.run(
         [sys.executable, "-c", code, str(root)], cwd=FIXTURES.parent, capture_output=True, timeout=60, check=False
     )
     assert died.returncode == 9
+
+
+def test_an_interrupted_undo_is_taken_back_and_no_other_fix_with_it(root):
+    """After an undo that was killed, `undo` restores what the fix had made, and goes no further without a name."""
+    assert run("fix", RULE, "--root", str(root), "--apply", "--yes").returncode == 0
+    die_after_a_file(root, "undo")
+    assert (root / "etc/docker/daemon.json").read_bytes() == DAEMON_JSON
+    ran = run("undo", "--root", str(root), "--yes")
+    assert ran.returncode == 0
+    assert "was interrupted and is taken back" in ran.stderr
+    assert b"default-runtime" not in (root / "etc/docker/daemon.json").read_bytes()
+
+
+def test_an_interrupted_fix_is_taken_back_by_the_next(root):
+    """An open entry of the journal is reverted first, and that is said."""
+    die_after_a_file(root, "fix", RULE, "--apply")
     assert b"default-runtime" not in (root / "etc/docker/daemon.json").read_bytes()
     ran = run("undo", "--root", str(root), "--yes")
     assert ran.returncode == 0
@@ -213,6 +229,14 @@ def test_a_compose_file_is_given_the_gpu(tmp_path, style, words):
         json.loads(run("fix", "--compose", str(file), "--style", style, "--host", HOOK, "--json").stdout),
         json.loads((FIXTURES.parent / "docs/schema/fix.schema.json").read_text()),
     )
+
+
+def test_a_compose_file_that_is_no_file_does_not_block(tmp_path):
+    """A FIFO is refused at once, as a folder is."""
+    os.mkfifo(tmp_path / "compose.yml")
+    ran = run("fix", "--compose", str(tmp_path / "compose.yml"), "--host", HOOK)
+    assert (ran.returncode, "not a regular file" in ran.stderr) == (2, True)
+    assert run("fix", "--compose", str(tmp_path), "--host", HOOK).returncode == 2
 
 
 def test_what_a_host_does_not_serve_is_not_written_into_a_compose_file(tmp_path):

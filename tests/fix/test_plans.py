@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 from gpudoctor import engine
-from gpudoctor.fix import plan
+from gpudoctor.fix import plan, session
 from gpudoctor.fix.diff import unified
 from gpudoctor.host.book import Overlay
-from gpudoctor.model import Wishes
+from gpudoctor.model import Edit, Wishes
 from tests import cases, fixes
 
 RULES = [rule for rule in engine.all_rules() if rule.fix is not None]
@@ -77,3 +77,32 @@ def test_a_fix_that_crashes_is_a_result(monkeypatch):
     assert [each.expected for each in made.outcomes] == ["remains"]
     assert "ZeroDivisionError: by nothing" in made.outcomes[0].text
     assert not made.changes
+
+
+def test_a_fix_that_would_cause_something_as_bad_is_not_planned(monkeypatch):
+    """A cure that breaks daemon.json is tried on the copy only: its finding stays, with the name of what it would cause."""
+    rule = next(each for each in RULES if each.name == "docker/daemon-reload-loses-gpu")
+
+    def harm(_facts, _wishes):
+        yield Edit("/etc/docker/daemon.json", b"{\n")
+
+    everything = tuple(each._replace(fix=harm) if each.name == rule.name else each for each in engine.all_rules())
+    monkeypatch.setattr(engine, "all_rules", lambda: everything)
+    path = fixes.bad_hosts(rule)[0]
+    (outcome,) = fixes.plan_for(path, rule).outcomes
+    assert outcome.expected == "remains"
+    assert "[docker/daemon-json-invalid]" in outcome.text
+    assert not fixes.plan_for(path, rule).changes
+
+
+def test_the_host_asked_again_has_to_show_what_was_promised():
+    """A promised cure that does not show, and an error that was not there before, are both said; what was announced is not."""
+    rule = next(each for each in RULES if each.name == "toolkit/no-cgroups-true-rootful")
+    path = fixes.bad_hosts(rule)[0]
+    made = fixes.plan_for(path, rule)
+    before = fixes.hostfile.load(str(path))
+    assert session.still_wrong(before, made, ()).startswith("toolkit/no-cgroups-true-rootful is still found")
+    files = {change.path: change.after for change in made.changes}
+    assert session.still_wrong(Overlay(before, files, {}), made, ()) == ""
+    broken = Overlay(before, {**files, "/etc/docker/daemon.json": b"{\n"}, {})
+    assert session.still_wrong(broken, made, ()).startswith("docker/daemon-json-invalid is found, which was not before")

@@ -215,3 +215,17 @@ def test_random_bytes_never_raise_anything_else(data: bytes) -> None:
         grub.effective([(MAIN, data)], "X")
     except Malformed as error:
         assert error.reason  # noqa: PT017 - either outcome is fine
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "words"),
+    [
+        (b"\xef\xbb\xbfGRUB_CMDLINE_LINUX=x\n", 1, "byte order mark"),
+        (b"GRUB_TIMEOUT=1\r\n\r\nGRUB_CMDLINE_LINUX=x\r\n", 2, "carriage return on an empty line"),
+    ],
+)
+def test_signs_that_an_editor_hides_are_refused(data: bytes, line: int, words: str) -> None:
+    """A byte order mark, and a carriage return alone on its line, are commands to sh, and end update-grub."""
+    with pytest.raises(Malformed, match=words) as refused:
+        grub.effective([("/etc/default/grub", data)], "GRUB_CMDLINE_LINUX")
+    assert refused.value.line == line
