@@ -149,10 +149,10 @@ def _named(kind: int) -> str:
 
 
 def _executable(name: str) -> str:
+    """Return the path of a program: its own where ``name`` is a whole path, else that in the first folder which has it."""
     folders = [folder for folder in os.environ.get("PATH", "").split(":") if folder.startswith("/")]
     refused = False
-    for folder in (*folders, *_SYSTEM_PATH):
-        path = f"{folder}/{name}"
+    for path in (name,) if name.startswith("/") else (f"{folder}/{name}" for folder in (*folders, *_SYSTEM_PATH)):
         if os.access(path, os.X_OK) and not os.path.isdir(path):
             return path
         refused = refused or os.path.exists(path)

@@ -53,6 +53,17 @@ def test_a_command_runs_to_its_end(tool: Path) -> None:
     assert Live().run("thing", "a b") == (7, b"a b C /\n", b"bad\n")
 
 
+def test_a_program_is_run_by_its_whole_path(tool: Path) -> None:
+    """A whole path is that program and no other; one that is not there is absent, one that may not be executed is denied."""
+    path = _script(tool, "thing", "echo ran")
+    assert Live().run(str(path)).out == b"ran\n"
+    with pytest.raises(Absent):
+        Live().run(f"{tool}/usr/bin/env")
+    path.chmod(0o644)
+    with pytest.raises(Denied):
+        Live().run(str(path))
+
+
 def test_a_child_past_its_deadline_is_killed_with_its_group(tool: Path) -> None:
     """A child that sleeps, and what it started, are both gone after the deadline, and the answer is Slow."""
     _script(tool, "hang", f"sleep 300 & echo $! > {tool}/grandchild; echo $$ > {tool}/child; sleep 300")

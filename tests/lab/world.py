@@ -18,12 +18,15 @@ from typing import Any
 import pytest
 
 from tests.device_args.hosts import HOSTS, ROOT
+from tests.lab import traces
 
 CACHE = ROOT / ".cache" / "lab"
 """Where scripts/lab puts what it fetches."""
 NEWER_DOCKER = CACHE / "docker" / "usr"
 QUADLET = CACHE / "podman" / "usr" / "libexec" / "podman" / "quadlet"
 CDI_SCHEMA = CACHE / "cdi" / "usr" / "share" / "gocode" / "src" / "tags.cncf.io" / "container-device-interface" / "schema"
+RUN = f"{os.getpid()}-{time.time_ns()}"
+"""By which the processes of this run are known (``traces.py``)."""
 PROBE = 'sh -c "$PROBE"'
 DOCKER_RUN = "docker run --rm --network none --env WANTED --env UNWANTED"
 
@@ -90,6 +93,7 @@ def live(
         "PYTHONPATH": str(ROOT),
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
+        traces.NONCE: RUN,
     }
     try:
         ran = subprocess.run(

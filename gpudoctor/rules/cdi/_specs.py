@@ -93,7 +93,7 @@ def rewrite(facts: Facts, spec: SpecFile) -> Steps:
         yield Edit(spec.path, None)
         yield from refresh(facts)
     else:
-        yield generate(facts, spec.path)
+        yield from generate(facts, spec.path)
 
 
 def refuse_own_names(spec: SpecFile) -> None:
@@ -122,20 +122,19 @@ def restart(facts: Facts, output: str | None = None, *, changed: bool = False) -
     )
 
 
-def generate(facts: Facts, path: str, *flags: str) -> Then:
-    """Return the step that has nvidia-ctk write a spec; undone, one that was not there before is removed."""
+def generate(facts: Facts, path: str, *flags: str) -> Steps:
+    """Yield what has nvidia-ctk write a spec; undone, one that was there before is put back, and one that was not is removed."""
     _refuse_in_vain(facts)
     if facts.toolkit.ctk is None:
         raise Refused("nvidia-ctk, which writes specs, is not installed: install NVIDIA's container toolkit first.")
-    there = facts.host.exists(path)
-    return Then(
-        ("nvidia-ctk", "cdi", "generate", *flags, f"--output={path}"),
-        "SAFE",
-        f"nvidia-ctk writes {path} anew for the host as it is now; what stood there before is not kept."
-        if there
-        else f"nvidia-ctk writes {path} for the host as it is now.",
-        None if there else ("rm", "-f", path),
-    )
+    undo: tuple[str, ...] = ("rm", "-f", path)
+    why = f"nvidia-ctk writes {path} for the host as it is now."
+    if facts.host.exists(path):
+        # No engine reads a file of this name, so the names in it do not clash.
+        kept = f"{path}.gpudoctor"
+        yield Then(("cp", "-p", path, kept), "SAFE", f"{kept} keeps what stands in {path} now, for undo.")
+        undo, why = ("cp", "-p", kept, path), f"nvidia-ctk writes {path} anew for the host as it is now."
+    yield Then(("nvidia-ctk", "cdi", "generate", *flags, f"--output={path}"), "SAFE", why, undo)
 
 
 def with_variable(data: bytes | None, name: str, value: str, *, why: str, add: bool = False) -> bytes:

@@ -143,5 +143,9 @@ RULE = Rule(
     breaks=("cdi",),
     needs=("gpu",),
     fix=fix,
-    signs=("conflicting device nvidia.com/gpu",),
+    signs=(
+        "conflicting device nvidia.com/gpu",
+        "conflicting device nvidia.com/*",
+        "conflicting device*(specs /*",
+    ),
 )

@@ -10,7 +10,7 @@ named. A file that is right but in a newer version of the format than the engine
 
 Cure: write NVIDIA's spec anew (nvidia-ctk never writes a wrong one, so someone edited it or a write was cut off).
 Another vendor's spec is theirs to mend; it does no harm to the others. `gpudoctor fix` does so too, and keeps a
-hand-made text that is overwritten beside it, as .old.
+text that is overwritten beside it, as .gpudoctor.
 
 Sources: container-device-interface source (cache.go, spec.go, device.go, container-edits.go); CDI SPEC.md.
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpudoctor.facts.cdi import GPU
-from gpudoctor.model import Cure, Edit, Evidence, Finding, NotApplicable, Rule, Where
+from gpudoctor.model import Cure, Evidence, Finding, NotApplicable, Rule, Where
 from gpudoctor.rules.cdi import _specs
 
 if TYPE_CHECKING:
@@ -59,12 +59,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 def fix(facts: Facts, _: Wishes) -> Steps:
     """Have NVIDIA's specs written anew; what a person wrote into one that is overwritten is kept beside it."""
     for spec in facts.cdi.files:
-        if spec.malformed is None or not spec.for_nvidia:
-            continue
-        steps = tuple(_specs.rewrite(facts, spec))
-        if not facts.cdi.refreshed(spec.path) and not any(isinstance(step, Edit) for step in steps):
-            yield Edit(f"{spec.path}.old", spec.data)
-        yield from steps
+        if spec.malformed is not None and spec.for_nvidia:
+            yield from _specs.rewrite(facts, spec)
 
 
 RULE = Rule(
@@ -80,5 +76,8 @@ RULE = Rule(
         "failed to (parse|load|read) cdi spec",
         "invalid cdi spec",
         "/cdi/nvidia.yaml*(invalid|yaml:|failed to parse)",
+        "failed to unmarshal cdi spec",
+        "invalid spec, no devices",
+        "invalid device, empty device edits",
     ),
 )

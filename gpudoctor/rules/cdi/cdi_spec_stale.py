@@ -155,11 +155,14 @@ RULE = Rule(
     follows=("cdi/config-mode-cdi-breaks-generate",),
     fix=fix,
     signs=(
-        "error stat'ing file*nvidia*no such file or directory",
+        "error stat'ing file*(nvidia|libcuda|libnvcuvid)*no such file or directory",
         "failed to stat cdi host device",
-        "failed to fulfil mount request: open*nvidia*no such file or directory",
-        "error mounting*nvidia*.so.*no such file or directory",
+        "failed to fulfil mount request: open*(nvidia|libcuda|libnvcuvid)*no such file or directory",
+        "error mounting*(nvidia|libcuda|libnvcuvid)*.so.*no such file or directory",
         "libnvidia-*not found + (podman|crun|cdi)",
         "cdi spec*stale",
+        "(error stating file|failed to stat cdi host device)*no such file or directory",
+        "cannot stat */usr/lib*nvidia*no such file or directory",
+        "statfs /usr/lib*nvidia*no such file or directory",
     ),
 )

@@ -118,7 +118,7 @@ def fix(facts: Facts, _: Wishes) -> Steps:
     for path, spec in dropped.items():
         _specs.refuse_own_names(spec)
         if not facts.cdi.refreshed(path):
-            yield _specs.generate(facts, path, "--feature-flag", _FLAG)
+            yield from _specs.generate(facts, path, "--feature-flag", _FLAG)
             continue
         why = "specs in the older format, which this host's engine reads"
         yield Edit(REFRESH_ENV, _specs.with_variable(facts.host.bytes(REFRESH_ENV), _FLAGS, _FLAG, why=why, add=True))
@@ -137,6 +137,8 @@ RULE = Rule(
     signs=(
         "unresolvable cdi devices",
         "unresolvable cdi devices + cdiversion: 0.7.0",
+        "the spec version must be at least",
+        "invalid version + /cdi/nvidia*",
         "~ (0.7.0|cdiversion|1.19.1)",
     ),
 )

@@ -106,6 +106,8 @@ RULE = Rule(
         "cuda unknown error - this may be due to an incorrectly set up environment",
         "initialization error: cuda error: unknown error",
         "nvidia-uvm*major:",
+        "cudaerrorunknown",
+        "cuda initialization failure with error: 999",
         "~ (major|mknod)",
         "~ /etc/cdi/nvidia.yaml",
     ),

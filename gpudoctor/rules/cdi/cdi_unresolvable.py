@@ -9,7 +9,7 @@ this name. A spec that is there but dropped is another finding: `cdi/cdi-spec-in
 `cdi/cdi-spec-version-too-new`, `cdi/cdi-conflict`. An engine without CDI takes the name for a path ("not an
 absolute path", "no such file or directory"): `cdi/engine-too-old-for-cdi`. Docker 29 with neither a spec nor the
 hook is `docker/docker29-no-cdi-gpu-vendor`. On a host whose --gpus goes through the hook no spec is needed, and
-none is missed.
+none is missed, unless a container asks for such a name (an error) or daemon.json switches CDI on (a warning).
 
 Cure: have the spec written: by nvidia-cdi-refresh (toolkit 1.18), which does so at each boot, else by nvidia-ctk
 cdi generate. A spec that only root may read needs `chmod a+r` for a rootless engine. It adds a file and touches
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.cdi import Reader, SpecFile
-    from gpudoctor.model import Steps, Wishes
+    from gpudoctor.model import Severity, Steps, Wishes
 
 _OCI_HOOKS = ("/usr/share/containers/oci/hooks.d/oci-nvidia-hook.json", "/etc/containers/oci/hooks.d/oci-nvidia-hook.json")
 _OUTPUT = "NVIDIA_CTK_CDI_OUTPUT_FILE_PATH"
@@ -68,7 +68,7 @@ def _lacking(facts: Facts) -> Reader | None:
         seen = cdi.seen_by(reader)
         if any(each in cdi.gpu_specs for each in seen):
             continue
-        if not reader.sole or any(each.malformed is not None and each.for_nvidia for each in seen):
+        if not (reader.sole or _asked_for(facts, reader)) or any(each.malformed is not None and each.for_nvidia for each in seen):
             continue
         refused = next((each for each in seen if each.refused), None)
         if refused is not None and not reader.falls_back:
@@ -76,6 +76,24 @@ def _lacking(facts: Facts) -> Reader | None:
         if refused is None and not _other_way(facts, reader):
             without.append(reader)
     return min(without, key=lambda reader: reader.falls_back, default=None)
+
+
+def _asked_for(facts: Facts, reader: Reader) -> tuple[Evidence, Severity] | None:
+    """Return what shows that GPUs are asked for by name where there is another way too, and how bad it is that no name is known.
+
+    A container that asks for one does not start; a daemon.json that switches CDI on shows only that somebody means to.
+    """
+    if reader.name != "docker run --device":
+        return None
+    for container in facts.docker.known_containers:
+        name = next((each for each in container.device_ids if each.startswith(f"{GPU}=")), None)
+        if name is not None:
+            return Evidence(Where(container.path), f"container {container.name} asks for {name}"), "error"
+    config = facts.docker.config
+    features = config.value.get("features")
+    if isinstance(features, dict) and features.get("cdi") is True:
+        return Evidence(Where(config.path), "features.cdi: true"), "warning"
+    return None
 
 
 def _other_way(facts: Facts, reader: Reader) -> bool:
@@ -104,6 +122,9 @@ def _none(facts: Facts, reader: Reader) -> Finding:
             # A podman that came with a desktop is no sign that anybody wants a GPU in it.
             severity="hint" if podman else "error",
         )
+    asked = _asked_for(facts, reader)
+    if asked is not None:
+        evidence.append(asked[0])
     if cdi.refresh_unit is not None:
         evidence.append(
             Evidence(
@@ -115,7 +136,8 @@ def _none(facts: Facts, reader: Reader) -> Finding:
         text = f"No CDI spec defines {GPU}: --gpus falls back to the legacy hook, and --device {GPU}=all is refused (unresolvable CDI devices)."
         return Finding("no CDI spec for the GPU", text, tuple(evidence), _write(facts, reader), severity="hint", breaks=())
     text = f"No CDI spec defines {GPU}, so {reader.name} cannot give a GPU to a container (unresolvable CDI devices)."
-    return Finding("no CDI spec for the GPU", text, tuple(evidence), _write(facts, reader))
+    severity = asked[1] if asked is not None else "error"
+    return Finding("no CDI spec for the GPU", text, tuple(evidence), _write(facts, reader), severity=severity)
 
 
 def _write(facts: Facts, reader: Reader) -> Cure:
@@ -227,7 +249,7 @@ def _generated(facts: Facts, path: str) -> Steps:
     folder = path.rpartition("/")[0]
     if not facts.host.exists(folder):
         yield Then(("mkdir", "-p", folder), "SAFE", "The spec's folder is not there yet.")
-    yield _specs.generate(facts, path)
+    yield from _specs.generate(facts, path)
 
 
 RULE = Rule(

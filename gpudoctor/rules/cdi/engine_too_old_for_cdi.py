@@ -144,5 +144,7 @@ RULE = Rule(
         "stat nvidia.com/gpu=*: no such file or directory",
         "nvidia.com/gpu=*is not an absolute path",
         "adding custom device nvidia.com/gpu",
+        "invalid argument nvidia.com/gpu=*for --device flag",
+        "bad format for path: nvidia.com/gpu*",
     ),
 )

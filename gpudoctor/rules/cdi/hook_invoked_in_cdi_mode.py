@@ -88,5 +88,9 @@ RULE = Rule(
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
     fix=fix,
-    signs=("invoking the nvidia container runtime hook directly",),
+    signs=(
+        "invoking the nvidia container runtime hook directly",
+        "please use the nvidia container runtime*instead",
+        "specifying the docker --gpus flag) is not supported",
+    ),
 )

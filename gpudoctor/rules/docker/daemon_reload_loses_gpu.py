@@ -10,7 +10,7 @@ too. From the host only the risk shows, so this is a warning; it is not cgroup v
 
 Cure, any one of: CDI (`--device nvidia.com/gpu=all`), naming the device nodes (`--device /dev/nvidia0 ...`), or
 `native.cgroupdriver=cgroupfs` in daemon.json (wrong on a Kubernetes node whose kubelet uses systemd; needs a restart of Docker and new
-containers; an explicit `docker update` still rewrites the rules). The fix sets the cgroupfs driver where the hook serves --gpus,
+containers; `docker update` then leaves the rules alone, as runc's update does). The fix sets the cgroupfs driver where the hook serves --gpus,
 and has udev make the links where they alone are missing; it never switches to cgroup v1. It refuses beside a kubelet, and where
 live-restore would carry running containers over to the other driver.
 
@@ -180,6 +180,7 @@ RULE = Rule(
         "nvmlerror_unknown",
         "can't initialize nvml",
         "failed to initialize nvml: unknown error",
+        "/dev/nvidia?operation not permitted",
         "because nvml doesn't exist on this system",
         "~ daemon-reload",
         "~ (after a while|after some time|after a few hours|after few hours|after several hours|randomly|suddenly|lost access|loses access)",
