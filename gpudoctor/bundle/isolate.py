@@ -1,0 +1,173 @@
+"""What keeps a bundle's code to itself while it is tried: where it may run at all, what it is shown, and what it cannot reach.
+
+Loading a bundle runs its code. On the host it is a process of the same user: it has no network and cannot write into the bundle where
+namespaces can be made, sees an empty home and none of the caller's secrets in its environment, and is killed in the end. It can still
+read and write whatever that user can. A container takes that away too.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gpudoctor.bundle import Check
+    from gpudoctor.smoke.image import Container
+
+LARGEST_FILE = 8 << 30
+"""Bytes; weights that are unpacked into a cache are smaller."""
+PIDS = 4096
+BUNDLE = "/gpudoctor-bundle"
+CODE = "/gpudoctor-code"
+FOLDER = "/gpudoctor-smoke"
+_SELINUX = "/sys/fs/selinux/enforce"
+_KEPT = frozenset(
+    {
+        "PATH",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "LD_LIBRARY_PATH",
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "USER",
+        "LOGNAME",
+    }
+)
+_KEPT_STARTS = (
+    "LC_",
+    "CUDA_",
+    "NVIDIA_",
+    "NCCL_",
+    "TF_",
+    "XLA_",
+    "TORCH_",
+    "PYTORCH_",
+    "ORT_",
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "KERAS_",
+    "PYENV_",
+    "BENTOML_DISABLE_GPU",
+    "BENTOML_NUM_THREAD",
+)
+_SECRET = ("TOKEN", "SECRET", "PASSW", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY", "AUTH")
+
+
+def refused(checks: Iterable[Check], *, trust: bool, container: bool) -> str:
+    """Return why the bundle is not loaded without --trust, "" where it may be.
+
+    A pickle that reaches what no model needs runs it when it is loaded; where it could not be told whether one does, it may.
+    """
+    if trust:
+        return ""
+    first = next((each for each in checks if each.check == "dangerous-pickle" and each.severity != "hint"), None)
+    if first is None:
+        return ""
+    where = "in this container" if container else "as you, on this host"
+    return (
+        f"not loaded: {first.text.rstrip('.')} ({first.where}); loading it would run that {where}. "
+        "--trust loads it all the same" + ("" if container else "; with --image it runs in a container")
+    )
+
+
+def environment(caller: Mapping[str, str], home: str) -> dict[str, str]:
+    """Return the environment on the host: what frameworks and Python read, of the caller's; home and caches in a folder of ours."""
+    kept = {
+        name: value
+        for name, value in caller.items()
+        if (name in _KEPT or name.startswith(_KEPT_STARTS)) and not any(word in name.upper() for word in _SECRET)
+    }
+    kept.update(everywhere(home))
+    # Packages that the user installed for himself stay where they are, though home is another.
+    kept["PYTHONUSERBASE"] = caller.get("PYTHONUSERBASE") or os.path.join(os.path.expanduser("~"), ".local")
+    return kept
+
+
+def everywhere(home: str) -> dict[str, str]:
+    """Return what is set on the host and in containers: a home that is thrown away, nothing told to others, nothing written beside code."""
+    return {
+        "HOME": home,
+        "TMPDIR": f"{home}/tmp",
+        "XDG_CACHE_HOME": f"{home}/.cache",
+        "BENTOML_HOME": f"{home}/bentoml",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DO_NOT_TRACK": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def words(container: Container, name: str, top: str, bundle: str, shown: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the words that start a container whose Python reads the collector from standard input.
+
+    No network (its own loopback is there), the bundle and our programs read-only, no capability, limits of memory and processes.
+    """
+    from gpudoctor.smoke import image
+
+    said = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", "none"]
+    said += ["--volume", f"{top}/out:{FOLDER}", "--volume", f"{top}/code:{CODE}:ro", "--volume", f"{bundle}:{BUNDLE}:ro"]
+    # Root in there has to read what another user of the host owns, and no more.
+    said += ["--cap-drop", "ALL", "--cap-add", "DAC_OVERRIDE", "--security-opt", "no-new-privileges", "--pids-limit", str(PIDS)]
+    if os.path.exists(_SELINUX):
+        # A label of the container's own would have to be written onto the bundle's files.
+        said += ["--security-opt", "label=disable"]
+    memory = _memory()
+    if memory:
+        said += ["--memory", str(memory), "--memory-swap", str(memory)]
+    for key, value in shown.items():
+        said += ["--env", f"{key}={value}"]
+    # The user's words come last and win: `--docker-arg=--entrypoint=/opt/venv/bin/python` names another Python.
+    return (*said, *container.gpus, "--entrypoint", image.PYTHON, *container.extra, container.image, "-")
+
+
+def _memory() -> int:
+    """Return four fifths of this machine's memory in bytes, 0 where it is not known."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            total = next((int(line.split()[1]) for line in file if line.startswith("MemTotal:")), 0)
+    except (OSError, ValueError, IndexError):
+        return 0
+    return total * 1024 // 5 * 4
+
+
+def in_container() -> tuple[str, ...]:
+    """Say what a container keeps the bundle's code from."""
+    said = (
+        "The bundle's code ran in a container: no network, the bundle mounted read-only, no capability but to read files, no new privileges, "
+        f"at most {PIDS} processes and four fifths of this machine's memory.",
+    )
+    if os.path.exists(_SELINUX):
+        return (*said, "SELinux does not confine this container: the label would have to be written onto the bundle's files.")
+    return said
+
+
+def on_host(told: Mapping[str, Any] | None, *, root: bool) -> tuple[str, ...]:
+    """Say what the host's process was kept from, and what not, by what the collector told (None: it did not come so far)."""
+    if told is None:
+        return ()
+    said = [
+        "The bundle's code ran on this host, in a session of its own, with an empty home and without the variables of your environment that may be secret."
+    ]
+    if told.get("network", "not tried") == "":
+        said.append("It had no network: a namespace of its own, with loopback alone.")
+    else:
+        said.append(f"It could use the network: no namespace could be made ({told.get('network', 'not tried')}).")
+    if told.get("read_only", "not tried") == "":
+        said.append("It could not write into the bundle, which was mounted read-only for it.")
+    else:
+        said.append(f"It could write into the bundle: it could not be mounted read-only ({told.get('read_only', 'not tried')}).")
+    if root:
+        said.append(
+            "It ran as root, because you are: nothing else on this host was out of its reach. --image runs it in a container."
+        )
+    else:
+        said.append(
+            "It could read and write what you can, and use your memory: --image runs it in a container, which takes that away."
+        )
+    return tuple(said)

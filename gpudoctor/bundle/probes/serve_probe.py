@@ -1,0 +1,188 @@
+"""The bundle's own server, started on the loopback of this network namespace, asked over HTTP, and left for the collector to be ended.
+
+This process runs nothing of the bundle: what it tells of frameworks it reads from files that the server's processes write.
+That a health check answers is no result: it does so with a model that cannot be loaded.
+"""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from gpudoctor_evidence import Failed, Told, parsed, png, said, unsound, visible
+
+STARTUP_FAILED = b"Application startup failed"
+GRACE = 3.0  # seconds for a server whose worker failed to start, and which may yet recover
+
+
+class Server:
+    """The server's process, what it printed last, and how often a worker of it could not start."""
+
+    def __init__(self, argv, environment):
+        """Start it."""
+        self.failed = 0
+        self.first = None
+        self.last = []
+        self.process = subprocess.Popen(  # noqa: S603 - the bundle's own server, because the user asked for it
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            sys.stderr.buffer.write(line)
+            sys.stderr.buffer.flush()
+            self.last = (self.last + [line.decode("utf-8", "replace").strip()[:300]])[-6:]
+            if STARTUP_FAILED in line:
+                self.failed += 1
+                self.first = self.first or time.monotonic()
+
+
+def ask(port, method, path, body, headers, timeout):
+    """Return a request's status and body; None and what went wrong where there is no answer in time."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, path, body=body, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(32 << 20)
+    except socket.timeout:
+        return None, b"takes the connection and does not answer"
+    except ConnectionRefusedError:
+        return None, b"does not listen"
+    except (OSError, http.client.HTTPException) as error:
+        return None, "breaks the connection off ({})".format(type(error).__name__).encode()
+    finally:
+        connection.close()
+
+
+def ready(server, settings):
+    """Wait until the server says that it is ready; return "" or why it is not."""
+    until = time.monotonic() + settings["timeout"]
+    began, how = time.monotonic(), "was not asked yet"
+    while time.monotonic() < until:
+        code = server.process.poll()
+        if code is not None:
+            return "the server ended with exit code {} before it was ready{}".format(code, words(server))
+        status, body = ask(settings["port"], "GET", settings["ready"], None, {}, 2.0)
+        if status == 200:
+            return ""
+        how = "answered {} at {}".format(status, settings["ready"]) if status else body.decode()
+        if server.failed and time.monotonic() - server.first > GRACE:
+            return 'its worker could not start ("Application startup failed"), is started again and again, and {} {}{}'.format(
+                "the server", how, words(server)
+            )
+        time.sleep(0.1)
+    return "the server {} for {:.0f} s and was never ready{}".format(how, time.monotonic() - began, words(server))
+
+
+def words(server):
+    """Return the last line that the server printed, as a quotation."""
+    time.sleep(0.1)
+    telling = [line for line in server.last if line]
+    return "; its last words: {}".format(telling[-1]) if telling else ""
+
+
+def known(folder):
+    """Return what each of the server's processes has told of its frameworks."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".json"):
+            try:
+                with open(os.path.join(folder, name)) as file:
+                    found[name[:-5]] = json.load(file)
+            except (OSError, ValueError):
+                continue
+    return found
+
+
+def since(before, now):
+    """Return what ran between two looks, of all processes together."""
+    merged = {}
+    for pid, frameworks in now.items():
+        for name, one in frameworks.items():
+            earlier = before.get(pid, {}).get(name, {})
+            into = merged.setdefault(name, {key: value for key, value in one.items() if key not in ("sessions", "modules")})
+            for key, count in (("sessions", "ran"), ("modules", "calls")):
+                if key not in one:
+                    continue
+                old = earlier.get(key, [])
+                rose = [each for at, each in enumerate(one[key]) if at >= len(old) or each.get(count) != old[at].get(count)]
+                into.setdefault(key, []).extend(dict(each, pid=int(pid)) for each in rose)
+    return merged
+
+
+def settled(folder, before):
+    """Return what was told since a look, once nothing new has come for a moment."""
+    found = since(before, known(folder))
+    for _ in range(10):
+        time.sleep(0.1)
+        again = since(before, known(folder))
+        if again == found and any(each.get("sessions") or each.get("modules") for each in again.values()):
+            return again
+        found = again
+    return found
+
+
+def one(told, server, each, settings, folder):
+    """Call one API and tell how it went."""
+    before = known(folder)
+    began = time.monotonic()
+    line = {"answered": each["api"], "visible": visible()}
+    body = png(each["image"]) if each.get("image") else each["body"].encode("utf-8", "surrogateescape")
+    route = "/" + each["route"].lstrip("/")
+    status, answer = ask(settings["port"], "POST", route, body, {"Content-Type": each["content_type"]}, settings["timeout"])
+    line["seconds"] = round(time.monotonic() - began, 4)
+    text = answer.decode("utf-8", "replace")
+    if status is None:
+        # One that ended breaks the connection off a moment before it is known to have ended.
+        time.sleep(0.3)
+        code = server.process.poll()
+        how = "ended with exit code {}".format(code) if code is not None else text
+        line.update(ok=False, **said(Failed(0, "POST {}: the server {}{}".format(route, how, words(server))), ""))
+    elif status in (400, 415, 422) and each.get("source") != "example":
+        line.update(
+            ok=None, text="the API refused this input (HTTP {}: {}): give another with --input".format(status, text.strip()[:500])
+        )
+    elif status >= 400:
+        line.update(ok=False, **said(Failed(status, "HTTP {}: {}{}".format(status, text.strip()[:1000], words(server))), ""))
+    else:
+        line.update(ok=True, answer=text[:4000], unsound=unsound(parsed(text)))
+    line["seen"] = settled(folder, before)
+    told(**line)
+
+
+def main():
+    """Start the server, wait for it, call its APIs."""
+    settings = json.loads(sys.argv[1])
+    told = Told(settings.get("up", -1), settings.get("down", -1))
+    told(phase="serve", rung="serve")
+    folder = os.path.join(os.environ.get("HOME") or "/tmp", "evidence")  # noqa: S108 - HOME is a folder of this run
+    os.makedirs(folder, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        settings["port"] = free.getsockname()[1]
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
+    paths = [here, os.environ.get("PYTHONPATH", "")]
+    environment = dict(os.environ, GPUDOCTOR_EVIDENCE=folder, PYTHONPATH=os.pathsep.join(each for each in paths if each))
+    argv = [sys.executable] + [each.format(port=settings["port"], bundle=settings["bundle"]) for each in settings["argv"]]
+    server = Server(argv, environment)
+    why = ready(server, settings)
+    if why:
+        told(failed="serve", seen={}, **said(Failed(0, why), ""))
+    else:
+        told(loaded=True)
+        for each in settings["calls"]:
+            told(phase="call", rung=each["api"])
+            one(told, server, each, settings, folder)
+    told(end=True)
+    sys.stderr.flush()
+    # The server and all that it started are killed by whoever started us.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
