@@ -16,7 +16,7 @@ from gpudoctor import __version__  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import ExitStack
-    from typing import BinaryIO
+    from typing import Any, BinaryIO, NoReturn
 
     from gpudoctor.facts import Facts
     from gpudoctor.host import Host
@@ -94,8 +94,16 @@ def doctor(
         typer.Option("--container", metavar="NAME", help="Examine this container, and say only what concerns it; several times."),
     ] = None,
     all_containers: Annotated[bool, typer.Option("--all-containers", help="Examine every running container.")] = False,
+    compose: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compose",
+            metavar="FILE",
+            help="Judge this Compose file on this host; several are merged as `docker compose -f` does it.",
+        ),
+    ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="With --image, --dockerfile or --container: the whole host as well.")
+        bool, typer.Option("--all", help="With --image, --dockerfile, --container or --compose: the whole host as well.")
     ] = False,
 ) -> None:
     """Diagnose this machine (or a recorded or mounted one). Changes nothing."""
@@ -103,11 +111,11 @@ def doctor(
     from gpudoctor.facts import NOTHING, Facts
 
     given = NOTHING
-    if image is not None or dockerfile is not None or container or all_containers:
+    if image is not None or dockerfile is not None or container or all_containers or compose:
         from gpudoctor.commands import given as command
 
         try:
-            given = command.read(image, dockerfile, container or (), all_containers=all_containers)
+            given = command.read(image, dockerfile, container or (), compose or (), all_containers=all_containers)
         except ValueError as wrong:
             _complain(str(wrong))
             raise typer.Exit(USAGE) from None
@@ -218,18 +226,21 @@ def explain(
         return each
 
     with ExitStack() as opened:
-        answers = command.answers(_text(text, log, opened), None if no_host else reopen)
+        answers, numbered = command.answers(_text(text, log, opened), None if no_host else reopen)
+    known = bool(answers) or any(each.known for each in numbered)
     if as_json:
         from gpudoctor.report import explain as report
 
-        _write(report.as_json(answers) + "\n")
-    elif answers:
+        _write(report.as_json(answers, numbered) + "\n")
+    elif answers or numbered:
         from gpudoctor.report import explain as report
 
-        _write(_rendered(report.lines(answers, _marks(), asked=not no_host)))
+        if answers:
+            _write(_rendered(report.lines(answers, _marks(), asked=not no_host)))
+        _write(_rendered(report.numbers(numbered)))
     else:
         _complain("nothing known is in this text; `gpudoctor doctor` examines a host, `gpudoctor rules` lists what is known")
-    raise typer.Exit(FINE if answers else WRONG)
+    raise typer.Exit(FINE if known else WRONG)
 
 
 @app.command()
@@ -239,40 +250,42 @@ def snapshot(
         typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output."),
     ] = "gpudoctor-snapshot.tar.gz",
     root: Root = None,
+    image: Annotated[
+        list[str] | None, typer.Option("--image", metavar="IMAGE", help="What doctor --image asks as well; several times.")
+    ] = None,
+    dockerfile: Annotated[
+        str | None, typer.Option("--dockerfile", metavar="FILE", help="What doctor --dockerfile asks as well.")
+    ] = None,
+    container: Annotated[
+        list[str] | None, typer.Option("--container", metavar="NAME", help="What doctor --container asks as well; several times.")
+    ] = None,
     all_containers: Annotated[
         bool, typer.Option("--all-containers", help="What doctor --all-containers and ps ask as well.")
     ] = False,
 ) -> None:
     """Ask what the doctor and device-args ask, redact it, and save the answers as a tar that their `--host` reads."""
-    from gpudoctor import device_args, engine
-    from gpudoctor.facts import Facts, Given
-    from gpudoctor.host import snapshot as tar
-    from gpudoctor.host.book import Recorder
-    from gpudoctor.host.redact import redact
-    from gpudoctor.report.summary import summarize
+    from gpudoctor.commands import snapshot as command
 
+    try:
+        judged = command.wanted(image or (), dockerfile, container or (), all_containers=all_containers)
+    except ValueError as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(USAGE) from None
     _, live = next(_hosts(None, root))
     if live is None:
         raise typer.Exit(USAGE)
-    recorder = Recorder(live)
-    given = Given(all_containers=all_containers)
-    facts = Facts(recorder, given)
-    engine.diagnose(facts, engine.all_rules() + (engine.rules_for(given) if all_containers else ()))
-    summarize(facts)
-    if all_containers:
-        from gpudoctor.commands import ps
-
-        ps.ask(facts)
-    device_args.survey(facts)
-    answers, redacted = redact(recorder.answers)
     try:
-        packed = tar.save(answers, {"taken": facts.platform.today or "unknown"})
+        taken = command.take(live, judged)
     except ValueError as reason:
         _complain(f"no snapshot: {reason}")
         raise typer.Exit(UNWRITTEN) from None
-    _save(output, packed)
-    for sentence in redacted:
+    _save(output, taken.packed)
+    for sentence in taken.redacted:
         typer.echo(f"redacted: {sentence}", err=True)
+    for name, instead in taken.renamed:
+        typer.echo(f"renamed: the image {name} is called {instead} in it", err=True)
+    for remark in taken.remarks:
+        _complain(remark)
     if output != "-":
         typer.echo(f"saved: {output}", err=True)
 
@@ -490,9 +503,68 @@ def smoke(
             "--daemon-reload", help="With --image: run systemctl daemon-reload and see whether a container keeps its GPU."
         ),
     ] = False,
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            "--bundle", metavar="PATH", help="Examine a packed model bundle, and call it with --python, --venv or --image."
+        ),
+    ] = None,
+    api: Annotated[
+        list[str] | None, typer.Option("--api", metavar="NAME", help="With --bundle: call this API alone; several times.")
+    ] = None,
+    body: Annotated[
+        str | None, typer.Option("--input", metavar="JSON|@FILE", help="With --bundle: what to send to the API.")
+    ] = None,
+    venv: Annotated[
+        bool,
+        typer.Option("--venv", help="With --bundle: build an environment from its requirements (uses the network), and keep it."),
+    ] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="With --bundle: start its real server on loopback, and call it over HTTP.")
+    ] = False,
+    trust: Annotated[bool, typer.Option("--trust", help="With --bundle: load it although it holds dangerous pickles.")] = False,
+    isolate: Annotated[
+        str,
+        typer.Option(
+            "--isolate", metavar="WHERE", help="With --bundle: auto, host or container. Loading runs the bundle's code."
+        ),
+    ] = "auto",
+    static: Annotated[bool, typer.Option("--static", help="With --bundle: look at the files alone, and call nothing.")] = False,
+    recorded: Annotated[
+        str | None,
+        typer.Option("--host", metavar="FILE", help="With --static: hold the bundle against this recorded host."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Prove that inference runs on the GPU: from the device nodes up to where each framework's tensors were."""
+    if bundle is not None:
+        if frameworks or daemon_reload:
+            _complain("--bundle excludes frameworks and --daemon-reload")
+            raise typer.Exit(USAGE)
+        _smoke_bundle(
+            lambda command: command.asked(
+                bundle,
+                apis=api or [],
+                body=body,
+                python=python,
+                image=image,
+                venv=venv,
+                docker_args=docker_arg or [],
+                gpus=gpus,
+                device=device,
+                serve=serve,
+                trust=trust,
+                isolate=isolate,
+                timeout=timeout,
+                static=static,
+                recorded=recorded is not None,
+            ),
+            recorded,
+            as_json=as_json,
+        )
+    if api or body is not None or venv or serve or trust or static or recorded is not None or isolate != "auto":
+        _complain("--api, --input, --venv, --serve, --trust, --isolate, --static and --host need --bundle PATH")
+        raise typer.Exit(USAGE)
     from gpudoctor.commands import smoke as command
 
     try:
@@ -508,6 +580,64 @@ def smoke(
         raise typer.Exit(CANNOT_TELL) from None
     _write(command.shown(done, _marks(), _rendered, as_json=as_json))
     raise typer.Exit(done.code)
+
+
+def _smoke_bundle(ask: Callable[[Any], Any], recorded: str | None, *, as_json: bool) -> NoReturn:
+    from gpudoctor.commands import bundle as command
+    from gpudoctor.facts import Facts
+
+    try:
+        asked = ask(command)
+        _, each = next(_hosts(None if recorded is None else [recorded], None))
+        if each is None:
+            raise typer.Exit(USAGE)
+        done = command.run(Facts(each), asked, lambda _, line: None if as_json or not line.get("says") else _complain(str(line["says"])))
+    except ValueError as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(USAGE) from None
+    except LookupError as missed:
+        _complain(f"cannot tell: {missed}")
+        raise typer.Exit(CANNOT_TELL) from None
+    _write(command.shown(done, _marks(), _rendered, as_json=as_json))
+    raise typer.Exit(done.code)
+
+
+@app.command("run-args")
+def run_args(
+    what: Annotated[str, typer.Argument(metavar="BUNDLE|IMAGE", help="A bundle's path, or the name of an image made of one.")],
+    gpus: Annotated[str, typer.Option("--gpus", metavar="GPUS", help="Which GPUs, as device-args names them.")] = "all",
+    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="docker (the line) or compose (a service).")] = "docker",
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="How many workers; each loads its own model onto the GPU.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", help="The host's port; the container's own otherwise.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="FILE", help="A recorded host: a .host text or a snapshot.")
+    ] = None,
+    root: Root = None,
+) -> None:
+    """Print the whole docker run line, or the Compose service, that serves a bundle on this host's GPUs. Changes nothing."""
+    from gpudoctor.commands import run_args as command
+    from gpudoctor.host import NoAnswer
+
+    _, each = next(_hosts(None if host is None else [host], root))
+    if each is None:
+        raise typer.Exit(USAGE)
+    try:
+        line = command.line(each, command.asked(what, gpus, form, workers, port))
+    except ValueError as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(USAGE) from None
+    except NoAnswer as missed:
+        _complain(f"cannot tell: {missed}")
+        raise typer.Exit(CANNOT_TELL) from None
+    for remark in line.remarks:
+        _complain(remark)
+    if line.text:
+        _write(line.text)
+    raise typer.Exit(WRONG if line.missing else FINE)
 
 
 def _rules(only: list[str] | None) -> tuple[Rule, ...]:

@@ -20,7 +20,11 @@ _SEVERITIES = ("error", "warning", "hint")
 GIVEN = ("bentoml", "compose", "container", "framework", "image")
 """Areas about what runs on a host, not the host itself: their rules have to be given something, and a plain diagnosis imports none."""
 
-_OPTIONS = {"image": "--image IMAGE or --dockerfile FILE", "container": "--container NAME or --all-containers"}
+_OPTIONS = {
+    "image": "--image IMAGE or --dockerfile FILE",
+    "container": "--container NAME or --all-containers",
+    "compose": "--compose FILE",
+}
 """Of each input that a command line can give, how it is given."""
 
 
@@ -53,8 +57,8 @@ def every_rule() -> tuple[Rule, ...]:
 
 
 def rules_for(given: Given) -> tuple[Rule, ...]:
-    """Import the rules about what the user gave: an image, a Dockerfile, containers."""
-    loaded = (load(area, module) for area in areas() if area in GIVEN for module in modules(area))
+    """Import the rules about what the user gave: an image, a Dockerfile, containers, Compose files; some are in areas of the host."""
+    loaded = (load(area, module) for area in areas() for module in modules(area))
     return tuple(rule for rule in loaded if given.has(rule.needs_input))
 
 

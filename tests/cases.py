@@ -6,7 +6,8 @@ Before its first marker a fixture has prose (who this machine is) and these line
 ``says``       words that the report of the fixture's own rule must contain; may stand several times
 ``untold``     rules that cannot tell here (complete for an ``untold-`` case's own rule; others are not checked)
 ``lookalike``  on a ``good-`` case: which failure this resembles, and why it is not it
-``given``      what is judged on this host: ``image NAME``, ``dockerfile PATH`` below fixtures/, ``container NAME``, ``all-containers``
+``given``      what is judged on this host: ``image NAME``, ``dockerfile PATH`` below fixtures/, ``container NAME``,
+               ``all-containers``, ``compose PATH`` below fixtures/ (several lie over each other)
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpudoctor import engine
+from gpudoctor.commands.given import composed, requirements_beside
 from gpudoctor.facts import NOTHING, Facts, File, Given
 from gpudoctor.host import hostfile
 
@@ -81,15 +83,30 @@ def _given(lines: list[str]) -> Given:
     for line in lines:
         what, _, value = line.partition(" ")
         if what == "dockerfile":
-            given = given._replace(dockerfile=File(value.rpartition("/")[2], (FIXTURES / value).read_bytes()))
+            path = FIXTURES / value
+            beside = requirements_beside(File(str(path), path.read_bytes()))
+            given = given._replace(dockerfile=File(value.rpartition("/")[2], path.read_bytes()), beside=beside)
         elif what == "container":
             given = given._replace(containers=(*given.containers, value))
+        elif what == "compose":
+            given = composed_below_fixtures([*(each.path for each in given.compose), *value.split()])
         elif what == "all-containers":
             given = given._replace(all_containers=True)
         else:
             assert what == "image", line
             given = given._replace(image=value)
     return given
+
+
+def composed_below_fixtures(paths: list[str]) -> Given:
+    """Return Compose files and what they name, all by their paths below fixtures/."""
+    given = composed([str(FIXTURES / path) for path in paths])
+    prefix = f"{FIXTURES}/"
+
+    def shorter(files: tuple[File, ...]) -> tuple[File, ...]:
+        return tuple(File(each.path.removeprefix(prefix), each.data) for each in files)
+
+    return given._replace(compose=shorter(given.compose), compose_beside=shorter(given.compose_beside))
 
 
 def all_cases() -> list[Case]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gpudoctor import engine
-from gpudoctor.facts import Given
+from gpudoctor.facts import File, Given
 from gpudoctor.host import hostfile
 from tests.cases import FIXTURES, Case, all_cases, diagnose, words
 
@@ -43,7 +43,12 @@ def test_case_is_what_its_name_says(case: Case) -> None:
     assert set(case.untold) <= untold
 
 
-@pytest.mark.parametrize("rule", engine.all_rules() + engine.rules_for(Given(image="x")), ids=lambda rule: rule.name)
+COMPOSE = Given(compose=(File("compose.yml", b""),))
+
+
+@pytest.mark.parametrize(
+    "rule", engine.all_rules() + engine.rules_for(Given(image="x")) + engine.rules_for(COMPOSE), ids=lambda rule: rule.name
+)
 def test_rule_is_tested_against_its_lookalikes(rule: engine.Rule) -> None:
     """Each rule has a bad case, a good case, and among the good ones at least one that resembles it."""
     own = [case for case in CASES if case.rule == rule.name]

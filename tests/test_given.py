@@ -39,6 +39,40 @@ def test_dockerfile_is_judged_alone_and_the_host_with_all(gpudoctor, dockerfile)
     assert b"[framework/torch-cuda13-wheel-driver-12]" in everything.stdout
 
 
+def test_requirements_beside_the_dockerfile_are_read(gpudoctor, tmp_path):
+    """A file that is copied and installed is read from the Dockerfile's folder; a finding names its line."""
+    (tmp_path / "Dockerfile").write_text("FROM python:3.12\nCOPY req/ /req/\nRUN pip install -r /req/gpu.txt\n")
+    (tmp_path / "req").mkdir()
+    (tmp_path / "req" / "gpu.txt").write_bytes("\ufeff# GPU\r\n-r base.txt\r\n".encode())
+    (tmp_path / "req" / "base.txt").write_text("numpy\ntorch\n")
+    ran = gpudoctor("doctor", "--host", HOST, "--dockerfile", str(tmp_path / "Dockerfile"))
+    assert ran.returncode == 1
+    assert b"[framework/torch-cuda13-wheel-driver-12]" in ran.stdout
+    assert f"{tmp_path}/req/base.txt:2: torch".encode() in ran.stdout
+    assert b"not examined" not in ran.stderr
+
+
+@pytest.mark.parametrize("leads", ["link", "fifo", "missing", "folder"])
+def test_requirements_outside_of_the_context_are_not_read(gpudoctor, tmp_path, leads):
+    """A link out of the folder, a FIFO, a folder or no file at all: what it asks for is said to be unknown."""
+    import os
+
+    context = tmp_path / "context"
+    context.mkdir()
+    (tmp_path / "outside.txt").write_text("torch\n")
+    (context / "Dockerfile").write_text("FROM python:3.12\nCOPY requirements.txt .\nRUN pip install -r requirements.txt\n")
+    named = context / "requirements.txt"
+    if leads == "link":
+        named.symlink_to("../outside.txt")
+    elif leads == "fifo":
+        os.mkfifo(named)
+    elif leads == "folder":
+        named.mkdir()
+    ran = gpudoctor("doctor", "--host", HOST, "--dockerfile", str(context / "Dockerfile"))
+    assert ran.stdout.count(b"torch") == 0
+    assert b"not examined: requirements.txt (line 3)" in ran.stderr
+
+
 def test_image_of_a_recorded_host(gpudoctor):
     """The image's variables come from the recorded host; JSON has its findings."""
     ran = gpudoctor("doctor", "--host", str(IMAGE), "--image", "acme/asr:1.4", "--json")

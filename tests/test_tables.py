@@ -11,7 +11,7 @@ from gpudoctor import tables
 from gpudoctor.tables import version
 
 FOLDER = Path(tables.__file__).parent
-KEY_CELLS = {"distros": 2, "driver_security": 3, "torch": 3}  # Every other table's key is its first cell.
+KEY_CELLS = {"distros": 2, "driver_security": 3, "served": 2, "torch": 3}  # Every other table's key is its first cell.
 FILES = sorted(path.stem for path in FOLDER.glob("*.tsv"))
 
 
@@ -36,9 +36,11 @@ def test_all_tables_are_here() -> None:
         "driver_branches",
         "driver_security",
         "gpus",
+        "onnx_opsets",
         "onnxruntime",
         "runc",
         "runc_issues",
+        "served",
         "tensorflow",
         "toolkit",
         "toolkit_cve",

@@ -65,7 +65,7 @@ class Called(NamedTuple):
     command: str = ""
 
 
-class Unusable(Exception):  # noqa: N818 - a wrong request, answered with a sentence
+class Unusable(Exception):
     """What was asked for cannot be tried: the text says what to ask for instead."""
 
 
@@ -286,7 +286,7 @@ def _run(facts: Facts, bundle: Bundle, files: Files, want: Wanted, plan: _Plan, 
             settings["needs_network"] = serve.needs_namespace(bundle) and not inside
         if inside:
             settings.update(code=isolate.CODE)
-            argv = isolate.words(place.container, name, top, root, {**isolate.everywhere("/tmp/gpudoctor"), **shown})  # noqa: S108 - in the container
+            argv = isolate.words(place.container, name, top, root, {**isolate.everywhere("/tmp/gpudoctor"), **shown})
             environment, out = dict(os.environ), isolate.FOLDER
         else:
             settings.update(code=code, namespaces=True, protect=_protected(root, files, top), largest_file=isolate.LARGEST_FILE)
@@ -337,7 +337,7 @@ def _folders(top: str) -> str:
         os.mkdir(os.path.join(top, each))
         # In the first a container's user may write, whoever that is; the folder around it is ours alone.
         os.chmod(os.path.join(top, each), mode)
-    os.chmod(code, 0o755)  # noqa: S103 - a container's user reads it
+    os.chmod(code, 0o755)
     return code
 
 

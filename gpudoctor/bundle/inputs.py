@@ -63,15 +63,16 @@ def _kind(api: Api) -> str:
     return "text/plain" if api.takes == "StringInput" else "application/json"
 
 
-def built(inputs: Sequence[Tensor]) -> dict[str, Any] | None:
-    """Return a value for each declared input, None where one has no type or no shape."""
+def built(inputs: Sequence[Tensor]) -> Any:
+    """Return an object with a value for each declared input (of one without a name the value alone), None where one has no type or no shape."""
     made = {}
     for each in inputs:
         value = _value(each)
         if value is None:
             return None
         made[each.name] = value
-    return made or None
+    # An API of BentoML 1.1 takes the value itself.
+    return made[""] if set(made) == {""} else made or None
 
 
 def _value(tensor: Tensor) -> Any:
@@ -146,7 +147,7 @@ def _keys(api: Api, files: Files, bundle: Bundle) -> tuple[str, tuple[str, ...]]
     for path in bundle.sources:
         try:
             tree = ast.parse(files.read(path))
-        except Exception:  # noqa: BLE001, S112 - a source that cannot be read or parsed tells nothing here
+        except Exception:
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == api.name:

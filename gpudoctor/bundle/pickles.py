@@ -109,8 +109,8 @@ class Pickle(NamedTuple):
 
     ``state``: ``whole``; ``truncated``; ``damaged``: an instruction that does not exist or cannot be carried out; ``unread``: there
     is more than is worth reading, or more than can be followed. ``problem`` says it in words. ``pickles``: how many stand one behind
-    the other; ``end``: where the last ends; ``storages``: the tensors' data by their keys, and how many bytes each must have; ``zips``: byte strings that begin as a zip archive does, which torch.load would open.
-    ``protocol``: the newest. ``legacy``: it is a file of torch.save before 1.6.
+    the other; ``end``: where the last ends; ``zips``: byte strings that begin as a zip archive does, which torch.load would open;
+    ``storages``: the tensors' data by their keys, and how many bytes each must have; ``protocol``: the newest. ``legacy``: it is a file of torch.save before 1.6.
     """
 
     state: Literal["whole", "truncated", "damaged", "unread"]
@@ -205,7 +205,23 @@ _IMPORTERS = frozenset({
     "importlib.import_module", "importlib.__import__", "builtins.__import__", "cloudpickle.cloudpickle.subimport",
     "dill._dill._import_module",
 })  # fmt: skip
-_CLASS_MAKERS = ("_make_skeleton_class", "_make_skeleton_enum", "_make_class", "_create_type", "_make_typevar")
+_GETTERS = frozenset({"builtins.getattr", "dill._dill._get_attr"})
+REACHING = frozenset({
+    "__globals__", "__builtins__", "__subclasses__", "__class__", "__base__", "__bases__", "__mro__", "__dict__", "__code__",
+    "__closure__", "__func__", "__self__", "__getattribute__", "__getattr__", "__setattr__", "__loader__", "__spec__", "__import__",
+    "__reduce__", "__reduce_ex__", "__init_subclass__", "__defaults__", "__wrapped__", "__module__", "gi_frame", "cr_frame",
+    "f_globals", "f_builtins", "tb_frame", "__traceback__", "mro",
+})  # fmt: skip
+"""Attributes that lead from one thing to any other."""
+_CLASS_MAKERS = (
+    "_make_skeleton_class",
+    "_make_skeleton_enum",
+    "_make_class",
+    "_create_type",
+    "_make_typevar",
+    "_create_namedtuple",
+    "_lookup_class_or_track",
+)
 _FUNCTION_MAKERS = ("_make_function", "_make_skel_func", "_create_function")
 _CODE_MAKERS = frozenset({"types.CodeType", "dill._dill._create_code", "cloudpickle.cloudpickle._make_code"})
 _ITEM_BYTES = {
@@ -650,7 +666,7 @@ class _Machine:
         self.use(callee, "called")
         if path in _NEWOBJ:
             return self.make(items[0] if items else None)
-        if path == "builtins.getattr":
+        if path in _GETTERS:
             return self.attribute(items)
         if path in _IMPORTERS:
             if items and type(items[0]) is str:
@@ -672,7 +688,7 @@ class _Machine:
             self.code(items)
             return _Made("code")
         cloud = callee.module.partition(".")[0] in {"cloudpickle", "dill"}
-        if cloud and callee.name == "_builtin_type" and items and type(items[0]) is str:
+        if cloud and callee.name in {"_builtin_type", "_load_type"} and items and type(items[0]) is str:
             return _Made(f"type {items[0]}")
         if (cloud and callee.name in _CLASS_MAKERS) or (path == "builtins.type" and len(items) == 3):
             return _Made("class")
@@ -712,7 +728,7 @@ class _Machine:
         owner, name = items[0], items[1]
         if type(owner) is _Global:
             return self.named(owner.module, f"{owner.name}.{name}" if owner.name else name)
-        if name.startswith("__"):
+        if name in REACHING:
             self.odd(f"takes {name[:60]} of something")
         return _Made("getattr")
 

@@ -97,7 +97,8 @@ class Model(NamedTuple):
 
     ``born``: ``as saved`` (an artifact or torch.load without map_location), ``cpu``, ``cuda`` or ``unknown``; ``artifact`` is the
     artifact's name or the file's, "" where neither is known. ``moved``: where it is moved to; an empty set in it cannot be told.
-    ``inputs``: the devices of the tensors that it is called with, each with its place.
+    ``inputs``: the devices of the tensors that it is called with, each with its place. ``sure``: it is a model for certain, and not
+    something else that torch.load gave and that can be called.
     """
 
     label: str
@@ -107,6 +108,7 @@ class Model(NamedTuple):
     moved: tuple[tuple[frozenset[str], Place], ...]
     inputs: tuple[tuple[frozenset[str], Place], ...]
     called: Place
+    sure: bool
 
 
 class Hidden(NamedTuple):
@@ -122,7 +124,7 @@ class Sources(NamedTuple):
 
     ``read`` are the files that were, ``words`` their string constants, ``fallbacks`` where they ask whether CUDA is there,
     ``undefined`` the names that nothing defines; ``preloads``: onnxruntime.preload_dlls is called; ``service``: the service's file,
-    "" where it is not among them.
+    "" where it is not among them; ``moves_inside``: a torch module's own code moves itself or its inputs.
     """
 
     problems: tuple[Check, ...]
@@ -136,6 +138,7 @@ class Sources(NamedTuple):
     words: frozenset[str]
     preloads: bool
     service: str
+    moves_inside: bool
 
 
 def read(bundle: Bundle, files: Files) -> Sources:
@@ -164,6 +167,7 @@ def read(bundle: Bundle, files: Files) -> Sources:
         frozenset(word for each in whole for word in _words(each)),
         walker.preloads,
         reader.service,
+        walker.moves_inside,
     )
 
 
@@ -205,13 +209,14 @@ class _Scope:
 class _Module:
     """One file: its path, the names under which it can be imported, its tree or why there is none."""
 
-    __slots__ = ("error", "imports", "local", "names", "path", "scope", "scopes", "text", "tree")
+    __slots__ = ("contexts", "error", "imports", "local", "names", "path", "scope", "scopes", "text", "tree")
 
     def __init__(self, path: str, names: tuple[str, ...], text: str) -> None:
         self.path, self.names, self.text = path, names, text
         self.error: SyntaxError | Exception | None = None
         self.imports: list[Import] = []
         self.local: list[str] = []
+        self.contexts: set[int] = set()
         self.scopes: list[_Scope] = []
         self.tree: ast.Module | None = None
         try:
@@ -465,6 +470,7 @@ class _Scanner:
         elif isinstance(node, (ast.With, ast.AsyncWith)):
             for item in node.items:
                 self.calls((item.context_expr,), scope, blocks)
+                self.module.contexts.add(id(item.context_expr))
                 if item.optional_vars is not None:
                     self.assign(item.optional_vars, None, scope, use)
             self.body(node.body, scope, blocks, guarded=guarded)
@@ -592,6 +598,8 @@ class _Walker:
         self.fallbacks: list[Place] = []
         self.default_device = False
         self.preloads = False
+        self.moves_inside = False
+        self.evaluated: set[str] = set()
 
     def models(self) -> tuple[Model, ...]:
         """Return the models that are called; none where torch's default device was changed, which moves all of them."""
@@ -606,6 +614,7 @@ class _Walker:
                 tuple((devices, place) for place, devices in self.moves.get(key, {}).items()),
                 tuple((devices, place) for (place, _), devices in self.inputs.get(key, {}).items()),
                 self.called[key],
+                key in self.evaluated or key in self.inputs or "torch.load" not in birth.label,
             )
             for key, birth in self.births.items()
             if key in self.called and key not in self.escaped and key not in self.parts
@@ -632,6 +641,8 @@ class _Walker:
         arguments = [each.value if isinstance(each, ast.Starred) else each for each in node.args]
         arguments += [each.value for each in node.keywords]
         if isinstance(node.func, ast.Attribute):
+            if node.func.attr in {"to", "cuda"} and scope.owner is not None and self.is_module(scope.owner):
+                self.moves_inside = True
             for base in self.options(self.value(node.func.value, scope, use, frame)):
                 if isinstance(base, _IsModel):
                     self.method(base.key, node, scope, use, frame, arguments)
@@ -683,7 +694,9 @@ class _Walker:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         place = scope.module.place(node)
         moves = self.moves.setdefault(key, {})
-        if name == "cuda":
+        if name == "eval":
+            self.evaluated.add(key)
+        elif name == "cuda":
             moves[place] = _ON_CUDA
         elif name == "cpu":
             moves[place] = _ON_CPU
@@ -723,6 +736,8 @@ class _Walker:
             self.default_device = (
                 self.default_device or path.endswith("device") or "cuda" in (self.text(first) or self.path(first))
             )
+        elif path == "torch.device":
+            self.default_device = self.default_device or id(node) in scope.module.contexts
         elif path == "onnxruntime.preload_dlls":
             self.preloads = True
         elif path in {"torch.cuda.is_available", "torch.cuda.device_count"}:
@@ -1019,7 +1034,7 @@ class _Walker:
             return argument(0, "device")
         if path == "torch.cuda.current_device":
             return _Const("cuda:0")
-        if path in _SAME or path.endswith("nn.DataParallel"):
+        if path in _SAME:
             return argument(0, "")
         if path in {"os.getenv", "os.environ.get"}:
             return _many((argument(1, "default"), None))
@@ -1038,7 +1053,11 @@ class _Walker:
                 return None
             born = "unknown" if any(each.arg in {"device_map", None} for each in node.keywords) else "cpu"
             return self.born(_Birth(f"the {kind}", born, "", place), node, scope)
-        if path in {"torch.hub.load", "timm.create_model"} or (path.startswith("torchvision.models.") and last.islower()):
+        if path == "torch.hub.load":
+            # Others' hub code may choose the device itself, as YOLOv5's does.
+            born = "cpu" if self.text(argument(0, "")).startswith("pytorch/vision") else "unknown"
+            return self.born(_Birth("the model of torch.hub.load()", born, "", place), node, scope)
+        if path == "timm.create_model" or (path.startswith("torchvision.models.") and last.islower()):
             return self.born(_Birth(f"the model of {path}()", "cpu", "", place), node, scope)
         if package == "torch.nn" and last[:1].isupper() and last not in {"Parameter", "DataParallel"}:
             return self.born(_Birth(f"the {last}", "cpu", "", place), node, scope)

@@ -217,7 +217,7 @@ class _Reader:
                 self.pickle(member, inner)
             elif kind == "torchscript" and member.name.endswith(".py"):
                 self.code(member)
-            elif not member.method and member.size > 30 and member.name.endswith((".pt", ".pth", ".zip")):
+            elif member.size > 30 and member.name.endswith((".pt", ".pth", ".zip")):
                 self.nested(member)
         version = ""
         for name in ("archive_version", "version", ".data/version"):
@@ -315,17 +315,29 @@ class _Reader:
                 self.wrong("damaged", f"data/{key[:40]} has {data_of.size:,} bytes, and its tensor needs {size:,}")
 
     def nested(self, member: Member) -> None:
-        """Read a member that is an archive of torch's itself."""
+        """Read a member that is an archive of torch's itself; a packed one is unpacked first."""
         start = self.where(member)
         if start < 0:
             return
-        self.stream.seek(start)
-        if self.stream.read(4) != MAGIC:
+        stream, first, last = self.stream, start, start + member.packed
+        if member.method or member.encrypted:
+            head = self.bytes(member, 4)
+            if head is not None and head != MAGIC:
+                return
+            data = self.bytes(member, _MOST_UNPACKED + 1)
+            if data is None or len(data) > _MOST_UNPACKED:
+                self.wrong("unread", f"its archive {member.name[:80]} is packed so that it cannot be examined")
+                return
+            from io import BytesIO
+
+            stream, first, last = BytesIO(data), 0, len(data)
+        stream.seek(first)
+        if stream.read(4) != MAGIC:
             return
         if self.depth >= _MOST_NESTED or len(self.found) >= _MOST_PICKLES:
             self.wrong("unread", f"{member.name[:80]}: archives stand in archives deeper, or more often, than is followed")
             return
-        inside = read(self.stream, start, start + member.packed, self.depth + 1)
+        inside = read(stream, first, last, self.depth + 1)
         if inside.state != "whole":
             self.wrong(inside.state, f"{member.name[:80]}: {inside.problem}")
         self.found += (each._replace(member=f"{member.name}: {each.member}") for each in inside.pickles)

@@ -92,10 +92,10 @@ def _words(bundle: Bundle, wanted: tuple[str, ...], files: Files) -> list[str]:
     for index in bundle.indexes:
         if index.at.path not in wanted:
             words += ["--extra-index-url", index.text]
-    for entry in files.entries():
-        # BentoML puts itself here when it was installed from a checkout.
-        if entry.path.startswith("bundled_pip_dependencies/") and entry.path.endswith((".tar.gz", ".whl")):
-            words.append(os.path.join(files.root, entry.path))
+    # Wheels that the packer put in: its own, or BentoML where that was installed from a checkout.
+    folders = ("bundled_pip_dependencies/", "env/python/wheels/")
+    carried = [entry.path for entry in files.entries() if entry.path.startswith(folders)]
+    words += [os.path.join(files.root, path) for path in carried if path.endswith((".tar.gz", ".whl"))]
     return words
 
 
@@ -131,7 +131,7 @@ def _told(interpreter: str) -> str:
     import subprocess
 
     try:
-        ran = subprocess.run(  # noqa: S603 - an interpreter of this host, no shell
+        ran = subprocess.run(
             [interpreter, "-I", "-c", _VERSION], stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -158,7 +158,7 @@ def _done(argv: list[str], wrong: str, heard: Heard) -> None:
     """Run a step to its end, passing on its lines; raises Unusable with the last of them where it fails or falls silent."""
     import subprocess
 
-    child = subprocess.Popen(  # noqa: S603 - the user asked for exactly this; no shell
+    child = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
     try:
@@ -175,7 +175,7 @@ def _passed_on(child: Popen[bytes], heard: Heard) -> tuple[list[str], bool]:
     """Pass a child's lines on until it ends; return the last ones, and whether it fell silent."""
     import select
 
-    assert child.stdout is not None  # noqa: S101 - it is a pipe, for the type checker
+    assert child.stdout is not None
     last: list[str] = []
     data = b""
     while True:

@@ -69,7 +69,7 @@ def called(
     where that was not asked or not answered; ``body``: whose input it was (``given``, ``example`` or ``built``).
     """
     seen = line.get("seen") if isinstance(line.get("seen"), dict) else {}
-    assert isinstance(seen, dict)  # noqa: S101 - said just above
+    assert isinstance(seen, dict)
     devices = sorted({str(node) for each in processes for node in each.get("devices") or ()})
     libraries = sorted({str(name) for each in processes for name in each.get("libraries") or ()})
     holds = bool(devices) or bool(nvml)

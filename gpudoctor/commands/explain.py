@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from gpudoctor.explain.decide import Answer
+    from gpudoctor.explain.numbers import Numbered
     from gpudoctor.host import Host
     from gpudoctor.model import Rule
 
@@ -28,16 +29,20 @@ def page_as_json(rule: Rule, name: str) -> str:
     return report.as_json(decide.without_host([match.Match(rule, 1.0, name, ())])) + "\n"
 
 
-def answers(stream: BinaryIO, reopen: Callable[[], Host] | None) -> tuple[Answer, ...]:
-    """Return what the text is known for, best first: decided on the host that ``reopen`` gives, if there is one."""
+def answers(stream: BinaryIO, reopen: Callable[[], Host] | None) -> tuple[tuple[Answer, ...], tuple[Numbered, ...]]:
+    """Return what the text is known for, best first: decided on the host that ``reopen`` gives, if there is one.
+
+    Behind it come the numbered errors (Xid, SXid) that the text has, of which there may be some where nothing else is known.
+    """
     from gpudoctor import engine
-    from gpudoctor.explain import clean, decide, match
+    from gpudoctor.explain import clean, decide, match, numbers
 
     rules = engine.every_rule()
-    found = match.seen(clean.windows(stream), (sign for rule in rules for sign in rule.signs))
+    collector = numbers.Collector()
+    found = match.seen(collector.watch(clean.windows(stream)), (sign for rule in rules for sign in rule.signs))
     matches = match.matches(found, rules)
     if not matches or reopen is None:
-        return decide.without_host(matches)
+        return decide.without_host(matches), collector.found()
     from gpudoctor.facts import Facts
 
-    return decide.on_host(matches, Facts(reopen()))
+    return decide.on_host(matches, Facts(reopen())), collector.found()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpudoctor.facts.boot import Boot
     from gpudoctor.facts.cdi import Cdi
     from gpudoctor.facts.cgroup import Cgroup
+    from gpudoctor.facts.composed import Compose
     from gpudoctor.facts.containers import Containers
     from gpudoctor.facts.devices import Devices
     from gpudoctor.facts.docker import Docker
@@ -52,11 +53,19 @@ class Given(NamedTuple):
     containers: tuple[str, ...] = ()
     """Names or ids of containers, as ``docker inspect`` takes them."""
     all_containers: bool = False
+    beside: tuple[File, ...] = ()
+    """The requirements files that the Dockerfile takes from its folder, named from there."""
+    compose: tuple[File, ...] = ()
+    """Compose files, each laid over those before it."""
+    compose_beside: tuple[File, ...] = ()
+    """What the Compose files name (by ``extends`` and ``env_file``) and ``.env`` beside the first, by their paths as the files' own."""
 
     def has(self, wanted: str) -> bool:
         """Say whether a rule's ``needs_input`` was given."""
         if wanted == "container":
             return self.all_containers or bool(self.containers)
+        if wanted == "compose":
+            return bool(self.compose)
         return wanted == "image" and (bool(self.image) or self.dockerfile is not None)
 
 
@@ -198,6 +207,13 @@ class Facts:
         from gpudoctor.facts.containers import Containers
 
         return Containers(self)
+
+    @fact
+    def composed(self) -> Compose:
+        """Return the Compose files that were given, merged, and the Compose that this host has."""
+        from gpudoctor.facts.composed import Compose
+
+        return Compose(self)
 
     @fact
     def lxc(self) -> Lxc:

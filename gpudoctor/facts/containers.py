@@ -21,6 +21,8 @@ LIST = ("docker", "ps", "--format", "{{.ID}}")
 DEFAULT_SHM = 64 << 20
 CAPABILITIES = ("compute", "compat32", "graphics", "utility", "video", "display", "ngx")
 """What NVIDIA_DRIVER_CAPABILITIES may name; other capabilities of a request only choose who serves it (moby, daemon/nvidia_linux.go)."""
+_PROGRAM_LIBRARIES = ("libcuda.so", "libnvidia-ml.so")
+"""The libraries of the driver that programs open themselves."""
 _NONE = frozenset({"", "void", "none"})
 _CONTROL = (195, 255)
 
@@ -51,6 +53,8 @@ class Container(NamedTuple):
     ipc: str
     privileged: bool
     mounts: tuple[str, ...]
+    error: str = ""
+    """Why it did not start, in the words of the daemon and of runc."""
 
     @property
     def source(self) -> str:
@@ -154,6 +158,7 @@ class Containers(Area):
             str(host.get("IpcMode") or ""),
             host.get("Privileged") is True,
             tuple(str(each.get("Destination")) for each in _list(told, "Mounts") if isinstance(each, dict)),
+            str(state.get("Error") or ""),
         )
 
     def count(self, container: Container) -> int | None:
@@ -176,6 +181,58 @@ class Containers(Area):
                     return None
                 seen.add(uuid)
         return len(seen)
+
+    def own_variable(self, container: Container, name: str) -> tuple[tuple[int, str], ...]:
+        """Return (process, value) where a process of a running container began with another value of a variable than the container has.
+
+        Raises Denied where the processes' variables may not be read.
+        """
+        found = []
+        for pid in self._processes(container):
+            environ = self.host.bytes(f"/proc/{pid}/environ") or b""
+            entry = next((each for each in environ.split(b"\0") if each.startswith(f"{name}=".encode())), None)
+            value = entry.partition(b"=")[2].decode("utf-8", "replace") if entry is not None else None
+            if value is not None and value != container.env.get(name):
+                found.append((pid, value))
+        return tuple(found)
+
+    def _processes(self, container: Container) -> tuple[int, ...]:
+        """Return the processes of a running container, by its cgroup."""
+        text = self.host.text(f"/proc/{container.pid}/cgroup") if container.running and container.pid else None
+        for line in (text or "").split("\n"):
+            _, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
+            # Of cgroup v1 any hierarchy that Docker makes its folders in serves.
+            folder = {"": "/sys/fs/cgroup", "pids": "/sys/fs/cgroup/pids"}.get(controllers)
+            told = self.host.text(f"{folder}{path}/cgroup.procs") if folder is not None and container.id[:12] in path else None
+            if told:
+                return tuple(int(each) for each in told.split() if each.isascii() and each.isdigit())
+        return ()
+
+    def unlinked_libraries(self, container: Container) -> tuple[str, ...]:
+        """Return the driver's libraries that are mounted into a running container and that its linker does not find by their names.
+
+        The toolkit mounts ``libcuda.so.550.54.14``; ldconfig, which it runs in the container, makes the link libcuda.so.1 beside it and
+        lists it in /etc/ld.so.cache. Where neither was done, no program finds it. Raises Denied where the container's files may not be seen.
+        """
+        from gpudoctor.formats import Malformed, ldcache, mountinfo
+
+        root = f"/proc/{container.pid}/root"
+        data = self.host.bytes(f"/proc/{container.pid}/mountinfo") if container.running and container.pid else None
+        found = []
+        for mount in mountinfo.parse(data) if data is not None else ():
+            folder, _, file = mount.point.rpartition("/")
+            name = next((name for name in _PROGRAM_LIBRARIES if file.startswith(f"{name}.") and file != f"{name}.1"), None)
+            if name is not None and not self.host.exists(f"{root}{folder}/{name}.1"):
+                found.append((f"{name}.1", mount.point))
+        if not found:
+            return ()
+        cache = self.host.bytes(f"{root}/etc/ld.so.cache")
+        try:
+            cached = ldcache.from_cache(cache, tuple(name for name, _ in found)) if cache is not None else {}
+        except Malformed:
+            cached = {}
+        return tuple(point for name, point in found if name not in cached)
 
     def admits(self, container: Container) -> tuple[bool, str] | None:
         """Return whether the container's device cgroup admits /dev/nvidiactl now, and the file that says so; None on cgroup v2.

@@ -4,8 +4,9 @@ Of an image, ``docker image inspect`` tells the variables and ``docker history``
 and the files in its layers are not looked at. Of a Dockerfile, what it adds is known, and of the image it begins with what the tag of
 a well-known one tells: variables of any other base are not known, so a variable that is not there says nothing.
 
-What a requirements file, a folder copied from elsewhere or a script brings is not known either: `unread` names the first of these,
-and who needs what may be in there cannot tell.
+Requirements files that lie beside the Dockerfile and that it copies are read too (``Given.beside``). What any other requirements file,
+a folder copied from elsewhere or a script brings is not known: `unread` names the first of these, and who needs what may be in there
+cannot tell.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gpudoctor import tables
 from gpudoctor.facts import Area, fact
-from gpudoctor.host import Denied, Unseen
+from gpudoctor.host import Denied, NoAnswer, Unseen
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -76,6 +77,17 @@ _PINNING = {
 """Packages that ask for one certain release of another one where they are not themselves installed without a version."""
 _PARTS = 3
 _ALWAYS_PINNING = frozenset({"vllm", "sglang", "xformers", "lmdeploy", "tensorrt-llm", "fastai"})
+_BRINGING = {
+    "torch": frozenset(
+        """
+        accelerate auto-gptq autoawq bertopic bitsandbytes coqui-tts deepspeed demucs docling easyocr fairseq fastai flair flash-attn
+        k-diffusion kornia lightning lmdeploy marker-pdf monai open-clip-torch openai-whisper optimum peft pyannote-audio
+        pytorch-lightning sentence-transformers sglang silero-vad simpletransformers speechbrain stanza surya-ocr timm torchaudio
+        torchmetrics torchtext torchvision trl tts ultralytics unstructured-inference vllm whisperx xformers
+        """.split()  # noqa: SIM905 - a list of words is easier to keep in this form
+    ),
+}
+"""Packages that bring a framework which a requirements file need not name; which release and build, their own bounds say."""
 _LIBRARY_WORDS = ("cuda", "cudnn", "cublas", "nvidia")
 """In names of files that may bring CUDA's libraries."""
 
@@ -270,19 +282,47 @@ class Image(Area):
 
     @fact
     def packages(self) -> tuple[Package, ...]:
-        """Return what is surely installed and not removed again, in order; requirements files too."""
-        from gpudoctor.formats import dockerfile
+        """Return what is surely installed and not removed again, in order; requirements files that were not read too."""
+        from gpudoctor.formats import pip_requirements
 
         found: list[Package] = []
-        for each in dockerfile.packages(self.commands):
-            if each.removed:
+        for each in self._listed:
+            holds = pip_requirements.holds(each.marker, self._python_of(each), self._known_machine) if each.marker else True
+            if holds is False:
+                continue
+            if holds is None:
+                found.append(each._replace(sure=False))
+            elif each.removed:
                 found = [other for other in found if other.name != each.name or other.manager == "system"]
             else:
                 found.append(each)
         return tuple(found)
 
+    @fact
+    def _listed(self) -> tuple[Package, ...]:
+        """Return every line that installs or removes something, with those of the requirements files."""
+        if self.dockerfile is not None:
+            from gpudoctor.formats import build_context
+
+            beside = {each.path: each.data for each in self.facts.given.beside}
+            return build_context.expand(self.dockerfile, beside.get)
+        from gpudoctor.formats import dockerfile
+
+        return tuple(dockerfile.packages(self.commands))
+
+    @fact
+    def _known_machine(self) -> str:
+        try:
+            return self.machine
+        except NoAnswer:
+            return ""
+
     def told(self, package: Package) -> Told:
         """Return where a package is installed."""
+        if package.file:
+            folder = self.path.rpartition("/")[0]
+            beside = f"{folder}/{package.file}" if "/" in self.path else package.file
+            return Told(package.spec, beside, package.line, package.words)
         where = self.path if self.of_file else f"docker history {self.facts.given.image}"
         return Told(package.spec, where, package.line or None, f"{package.manager} install {package.words}")
 
@@ -301,6 +341,11 @@ class Image(Area):
 
         found = [each for each in self.packages if each.name in names and each.manager in {"pip", "conda"}]
         if not found:
+            bringing = next(
+                (each for each in self.packages if each.manager == "pip" and each.name in _BRINGING.get(names[0], ())), None
+            )
+            if bringing is not None and bringing.file:
+                raise Unseen(self.path, f"which release of {names[0]} {_at(bringing)} brings is not in the tables")
             return None, ""
         unsure = next((each for each in found if not each.sure), None)
         if unsure is not None:
@@ -314,7 +359,7 @@ class Image(Area):
             for each in self.packages
             if each.name in _PINNING.get(names[0], ()) and (each.spec or each.name in _ALWAYS_PINNING)
         ]
-        if pins and not (_exact(decisive) and all(each.line == decisive.line for each in pins)):
+        if pins and not (_exact(decisive) and all((each.step or each.line) == (decisive.step or decisive.line) for each in pins)):
             raise Unseen(self.path, f"which release of {names[0]} {pins[0].words} asks for is not in the tables")
         files = [each for each in self.packages if each.manager == "file"]
         if files and not _exact(decisive) and self.packages.index(files[0]) < self.packages.index(decisive):
@@ -325,7 +370,7 @@ class Image(Area):
     def unread(self) -> str:
         """Return what may bring packages or libraries that are not seen, in a few words; empty where there is nothing of the kind."""
         for each in self.packages:
-            if each.manager == "file":
+            if each.manager == "file" and each.option != "-c":
                 return _at(each)
         if self.unread_libraries:
             return self.unread_libraries
@@ -435,9 +480,9 @@ class Image(Area):
         uv = {word for each in self.commands if each.argv[0].endswith("uv") for word in each.argv[1:]}
         if seen & set(_OTHER_PYTHONS) or uv & {"python", "--python", "-p", "sync"}:
             return ()
-        named = {each.name for each in self.packages if each.name.startswith("python3.") and each.name[8:].isdigit()}
+        named = {each.name for each in self._listed if each.name.startswith("python3.") and each.name[8:].isdigit()}
         # The distribution's pip belongs to the distribution's own Python, whatever else is installed beside it.
-        if named and not any(each.name == "python3-pip" for each in self.packages):
+        if named and not any(each.name == "python3-pip" for each in self._listed):
             return tables.version(named.pop().removeprefix("python")) if len(named) == 1 else ()
         if named:
             return ()
@@ -626,6 +671,8 @@ def _exact(package: Package) -> bool:
 
 
 def _at(package: Package) -> str:
+    if package.file:
+        return f"{package.words} ({package.file}:{package.line})"
     return f"{package.words} (line {package.line})" if package.line else package.words
 
 

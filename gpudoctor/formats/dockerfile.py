@@ -99,22 +99,32 @@ class Instruction(NamedTuple):
         return max((each for each in self.lines if each[0] <= offset), default=(0, self.line))[1]
 
 
-class Command(NamedTuple):
-    """One simple command of a shell: its words, its line (1-based; 0 in a history), whether it surely runs, what it is redirected to."""
-
-    argv: tuple[str, ...]
-    line: int
-    sure: bool
-    files: tuple[str, ...] = ()
-
-
 class Copy(NamedTuple):
-    """One COPY or ADD: the stage or image it takes from ("" is the build context), its sources, its destination."""
+    """One COPY or ADD: the stage or image it takes from ("" is the build context), its sources, its destination.
+
+    ``folder`` is the WORKDIR that a relative destination counts from, as in `Command`.
+    """
 
     line: int
     origin: str
     sources: tuple[str, ...]
     target: str
+    folder: str = "."
+
+
+class Command(NamedTuple):
+    """One simple command of a shell: its words, its line (1-based; 0 in a history), whether it surely runs, what it is redirected to.
+
+    ``folder`` is where it runs: absolute, or relative to the folder that the base image begins in; "" where that is not known.
+    ``mounts`` is what RUN --mount=type=bind lends it.
+    """
+
+    argv: tuple[str, ...]
+    line: int
+    sure: bool
+    files: tuple[str, ...] = ()
+    folder: str = "."
+    mounts: tuple[Copy, ...] = ()
 
 
 class Value(NamedTuple):
@@ -162,6 +172,13 @@ class Package(NamedTuple):
     python: str = ""
     fresh: bool = False
     """Whether it is installed anew where some release of it is there already."""
+    option: str = ""
+    """Of a requirements file: ``-r``, or ``-c`` where it only bounds what others ask for."""
+    file: str = ""
+    """The requirements file that asks for it, from the build context; ``line`` is then a line of that file, ``step`` the command's."""
+    marker: str = ""
+    """The environment marker behind it, such as ``python_version < "3.9"``."""
+    step: int = 0
 
 
 class _Stage(NamedTuple):
@@ -190,6 +207,7 @@ def parse(data: bytes) -> Dockerfile:
     env: dict[str, Value] = {}
     commands: list[Command] = []
     copies: list[Copy] = []
+    folder = "."
     for stage in chain:
         known = dict(env)
         for each in stage.instructions:
@@ -198,11 +216,25 @@ def parse(data: bytes) -> Dockerfile:
             elif each.name == "ENV":
                 for name, value in _pairs(each.words):
                     env[name] = known[name] = Value(substitute(value, _lookup(known)), each.line)
+            elif each.name == "WORKDIR":
+                folder = within(folder, substitute(each.words.strip().strip("\"'"), _lookup(known)))
             elif each.name == "RUN":
-                commands += _run(each, known)
+                mounts = _mounts(each, known, folder)
+                commands += [step._replace(mounts=mounts) for step in _run(each, known, folder)]
             elif each.name in {"COPY", "ADD"}:
-                copies += _copy(each, known)
+                copies += [copy._replace(folder=folder) for copy in _copy(each, known)]
     return Dockerfile(chain[0].base, _needed(stages, chain), env, tuple(commands), tuple(copies))
+
+
+def within(folder: str, path: str) -> str:
+    """Return a path as it is from a folder, without ``.`` and ``..``; "" where the folder is not known or a variable is left in it."""
+    import posixpath
+
+    if "$" in path or not (folder or path.startswith("/")):
+        return ""
+    # posixpath keeps two slashes at the beginning, which mean one here.
+    joined = posixpath.normpath(posixpath.join(folder, path))
+    return joined[1:] if joined.startswith("//") else joined
 
 
 def _instructions(content: str) -> Iterator[Instruction]:
@@ -369,7 +401,21 @@ def substitute(word: str, value: Callable[[str], str | None]) -> str:
         found += f"${name}" if known is None else known
 
 
-def _run(each: Instruction, known: dict[str, Value]) -> list[Command]:
+def _mounts(each: Instruction, known: dict[str, Value], folder: str) -> tuple[Copy, ...]:
+    """Return what RUN --mount=type=bind lends to the commands of one RUN."""
+    found = []
+    for word in each.words.split():
+        if not word.startswith("--"):
+            break
+        options = dict(part.partition("=")[::2] for part in substitute(word, _lookup(known)).removeprefix("--mount=").split(","))
+        target = next((options[name] for name in ("target", "dst", "destination") if options.get(name)), "")
+        if word.startswith("--mount=") and options.get("type", "bind") == "bind" and target:
+            source = options.get("source") or options.get("src") or "."
+            found.append(Copy(each.line, options.get("from", ""), (source,), target, folder))
+    return tuple(found)
+
+
+def _run(each: Instruction, known: dict[str, Value], folder: str) -> list[Command]:
     words = each.words
     offset = 0
     while words[offset:].startswith("--"):
@@ -386,14 +432,15 @@ def _run(each: Instruction, known: dict[str, Value]) -> list[Command]:
             argv = None
         if isinstance(argv, list) and all(isinstance(word, str) for word in argv):
             if len(argv) > 2 and argv[1].startswith("-") and argv[1].endswith("c"):
-                return list(commands(argv[2], _lookup(known), lambda _: each.line))
-            return [Command(tuple(argv), each.line, sure=True)]
+                return list(commands(argv[2], _lookup(known), lambda _: each.line, folder))
+            return [Command(tuple(argv), each.line, sure=True, folder=folder)]
     if each.heredocs and body.startswith("<<"):
         found: list[Command] = []
         for line, script in each.heredocs:
-            found += commands(script, _lookup(known), lambda at, line=line, script=script: line + script.count("\n", 0, at))  # type: ignore[misc]
+            place = lambda at, line=line, script=script: line + script.count("\n", 0, at)  # noqa: E731
+            found += commands(script, _lookup(known), place, folder)
         return found
-    return list(commands(body, _lookup(known), lambda at: each.at(at + offset)))
+    return list(commands(body, _lookup(known), lambda at: each.at(at + offset), folder))
 
 
 def _copy(each: Instruction, known: dict[str, Value]) -> list[Copy]:
@@ -508,11 +555,13 @@ def _closing_parenthesis(script: str, at: int) -> int:
     return len(script)
 
 
-def commands(script: str, value: Callable[[str], str | None], line: Callable[[int], int]) -> Iterator[Command]:
+def commands(script: str, value: Callable[[str], str | None], line: Callable[[int], int], folder: str = ".") -> Iterator[Command]:
     """Yield the simple commands of a shell script; ``value`` gives variables, ``line`` the line of an offset.
 
     Assignments, sudo and the shell's own words before a command are left out; a variable assigned on the way is known after it.
+    After a ``cd`` that may not have run, or that ends with its subshell, the folder is not known.
     """
+    subshells = "(" in script.replace("$(", "")
     depth = 0
     own: dict[str, str] = {}
     for simple in _split(script):
@@ -534,7 +583,11 @@ def commands(script: str, value: Callable[[str], str | None], line: Callable[[in
         if argv and argv[0] == "export":
             own.update((word.partition("=")[0], word.partition("=")[2]) for word in argv[1:] if sure and _assigns(word))
         if argv:
-            yield Command(tuple(argv), line(simple.offset), sure, simple.files)
+            yield Command(tuple(argv), line(simple.offset), sure, simple.files, folder)
+            if argv[0] == "cd":
+                folder = within(folder, argv[1]) if len(argv) == 2 and sure and not subshells else ""
+            elif argv[0] in {"pushd", "popd"}:
+                folder = ""
 
 
 def _assigns(word: str) -> bool:
@@ -593,8 +646,11 @@ def _pip(step: Command, words: list[str], python: str, *, removed: bool) -> Iter
         index = (f"whl/{backend[0]}",)
     extra = _options(words, "--extra-index-url", "--index", "-f", "--find-links")
     fresh = any(word in {"-U", "--upgrade", "-I", "--ignore-installed", "--force-reinstall", "--reinstall"} for word in words)
-    for path in () if removed else _options(words, "-r", "--requirement"):
-        yield Package("file", path, (), "", index, extra, path, step.line, step.sure)
+    # Bounds come first, since they hold for all that follows.
+    for option, names in () if removed else (("-c", ("-c", "--constraint")), ("-r", ("-r", "--requirement"))):
+        for path in _options(words, *names):
+            file = Package("file", path, (), "", index, extra, path, step.line, step.sure, python=python, fresh=fresh)
+            yield file._replace(option=option)
     for word in _plain(words):
         name, extras, spec = requirement(word)
         if name:

@@ -440,9 +440,7 @@ def _has_jax_cuda(bundle: Bundle, jax: Asked) -> bool:
 
 
 def _cpu_torch(bundle: Bundle) -> Iterator[Check]:
-    told = _torch(bundle)
-    if told == "" or isinstance(told, str):
-        told = _conda_torch(bundle) if asked(bundle, "torch") is None else told
+    told = _torch(bundle) or _conda_torch(bundle)
     if isinstance(told, Framework) and not told.cuda:
         index, at, _ = index_variant(bundle)
         place = at if index == told.variant and told.package == "torch" else told.at
@@ -718,8 +716,9 @@ def _two_majors(bundle: Bundle) -> Iterator[Check]:
 def _unpinned(bundle: Bundle) -> Iterator[Check]:
     for each in frameworks(bundle)[0]:
         if not each.exact and each.cuda and each.release:
-            text = f"{each.at} leaves the release of {each.package} to pip: as of {tables.AS_OF} that is {each.release} for CUDA {each.cuda}, later another."
-            cure = f"Pin it, for example {each.package}=={each.release}, so that a rebuilt image asks no newer driver."
+            needs = f"CUDA {each.cuda}" + (f" (driver {each.driver} or newer)" if each.driver else "")
+            text = f"{each.at} leaves the release of {each.package} to pip: as of {tables.AS_OF} that is {each.release} for {needs}, later another."
+            cure = f"Pin it, for example {each.package}=={each.release}, so that a rebuilt image asks for no newer driver."
             yield Check("framework-not-pinned", "hint", text, each.at, cure)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from gpudoctor import tables
 from gpudoctor.bundle import Check, Place
 from gpudoctor.bundle.checks import environment
-from gpudoctor.bundle.files import Leaves
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -229,7 +228,8 @@ def _models(bundle: Bundle, files: Files, seen: Sources) -> Iterator[Check]:
         if each.label.startswith("the artifact ") and own is None:
             continue  # an artifact of another framework
         fell_back = True
-        yield from _model(each, own, files)
+        if each.sure:
+            yield from _model(each, own, files, inside=seen.moves_inside)
     fell_back = fell_back or any(each.package == "torch" for each in seen.imports)
     if seen.fallbacks and fell_back:
         at = seen.fallbacks[0]
@@ -237,14 +237,15 @@ def _models(bundle: Bundle, files: Files, seen: Sources) -> Iterator[Check]:
         yield Check("cpu-fallback", "hint", text, at, "Let it stop there, or log it, if it is meant for the GPU.")
 
 
-def _model(model: Model, own: Artifact | None, files: Files) -> Iterator[Check]:
+def _model(model: Model, own: Artifact | None, files: Files, *, inside: bool) -> Iterator[Check]:
+    """Say where a model stays; ``inside``: a torch module of the bundle moves itself or its inputs, which is not followed."""
     moved = [devices for devices, _ in model.moved]
     on_cuda = [place for devices, place in model.inputs if "cuda" in devices]
     on_cpu = [place for devices, place in model.inputs if devices == {"cpu"}]
     if any(not devices or "other" in devices for devices in moved) or model.born == "unknown":
         return  # it is moved, and where to cannot be told
     if model.born == "cuda" or any("cuda" in devices for devices in moved):
-        if on_cpu and not on_cuda:
+        if on_cpu and not on_cuda and not inside:
             at = on_cpu[0]
             text = f"{model.label[:1].upper()}{model.label[1:]} is moved to the GPU, and is called at {at} with a tensor that stays on the CPU: torch refuses that."
             yield Check("inputs-not-moved", "error", text, at, "Move the inputs too: x = x.to(device).")
@@ -254,7 +255,11 @@ def _model(model: Model, own: Artifact | None, files: Files) -> Iterator[Check]:
         text = f"{at} moves {model.label} to the CPU, and nothing moves it to the GPU."
         yield Check("device-fixed-to-cpu", "error", text, at, "Choose the device by torch.cuda.is_available().")
         return
-    yield from _never_moved(model, own, files, on_cuda, on_cpu)
+    for each in _never_moved(model, own, files, on_cuda, on_cpu):
+        if not inside:
+            yield each
+        elif each.check == "saved-on-cpu-never-moved":
+            yield each._replace(severity="warning", text=f"{each.text[:-1]}, unless a torch module's own code moves it.")
 
 
 def _never_moved(model: Model, own: Artifact | None, files: Files, on_cuda: list[Place], on_cpu: list[Place]) -> Iterator[Check]:
@@ -296,18 +301,14 @@ def _never_moved(model: Model, own: Artifact | None, files: Files, on_cuda: list
 
 
 def _saved_on(artifact: Artifact, files: Files) -> str:
-    """Return ``cuda`` or ``cpu`` for where a pickled model's tensors were saved, "" where that is not told (TorchScript is not looked into)."""
-    from gpudoctor.bundle import pickles
+    """Return ``cuda`` or ``cpu`` for where a model's tensors were saved, "" where its file does not tell."""
+    from gpudoctor.bundle import contents
 
-    try:
-        with files.open(artifact.path) as stream:
-            if stream.read(2) == b"PK":
-                return ""
-            stream.seek(0)
-            found = pickles.walk(stream)
-    except (OSError, Leaves):
-        return ""
-    names = [each.name for each in found.devices if each.how == "tensor"]
+    found = contents.of(files, artifact.path, artifact.kind)
+    inside = [each.pickle for each in found.zip.pickles] if found.zip is not None else []
+    names = [
+        device.name for each in (found.pickle, *inside) if each is not None for device in each.devices if device.how == "tensor"
+    ]
     if any(name.startswith("cuda") for name in names):
         return "cuda"
     return "cpu" if found.state == "whole" and "cpu" in names else ""

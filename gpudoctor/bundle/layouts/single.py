@@ -134,7 +134,9 @@ def weights(files: Files, path: str) -> Bundle | None:
     """Return what a folder of weights is: safetensors, or what torch.save wrote, as Hugging Face's models are saved."""
     there = [each for each in files.children("") if each.kind in {"file", "link"}]
     low = {each.path: each.path.lower() for each in there}
-    if any(name.endswith((".onnx", ".pt2")) for name in low.values()):
+    # Hugging Face's exports have the ONNX model in a folder of its own, beside the weights.
+    inner = [each.path.lower() for each in files.children("onnx")]
+    if any(name.endswith((".onnx", ".pt2")) for name in (*low.values(), *inner)):
         return None
     tensors = [name for name in low if low[name].endswith(".safetensors")]
     if tensors:

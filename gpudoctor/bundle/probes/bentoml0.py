@@ -28,14 +28,12 @@ def call(service, each, settings):
     answer = api.handle_request(HTTPRequest(headers, body))
     text = answer.body.decode("utf-8", "replace") if isinstance(answer.body, bytes) else str(answer.body or "")
     if answer.status in (400, 415, 422) and each.get("source") != "example":
-        raise Wanting(
-            "the API refused this input (HTTP {}: {}): give another with --input".format(answer.status, text.strip()[:500])
-        )
+        raise Wanting(f"the API refused this input (HTTP {answer.status}: {text.strip()[:500]}): give another with --input")
     if raised:
         # The answer has its words alone.
         raise raised[-1]
     if answer.status >= 400:
-        raise Failed(answer.status, "HTTP {}: {}".format(answer.status, text.strip()[:1500]))
+        raise Failed(answer.status, f"HTTP {answer.status}: {text.strip()[:1500]}")
     return {"text": text, "values": parsed(text)}
 
 

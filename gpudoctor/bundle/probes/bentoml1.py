@@ -1,11 +1,12 @@
 """A bento of BentoML 1.x, loaded and called in this process by its own ASGI application: no port is opened.
 
-Runners of 1.0 and 1.1 are started in this process too, as `bentoml serve` without workers of their own does.
+Runners of 1.0 and 1.1 are started in this process too: the application does so at its start where no server has told it otherwise.
 """
 
+import os
 import sys
 
-from gpudoctor_evidence import Failed, Wanting, parsed, work
+from gpudoctor_evidence import Failed, Wanting, has_null, parsed, work
 
 # The bundle's files must not be shadowed by this program's neighbours.
 sys.path.pop(0)
@@ -15,10 +16,9 @@ def load(settings):
     """Return a client of the service's application, which has started."""
     import bentoml
 
+    # A server makes it before it starts the application, whose counters are files in there.
+    os.makedirs(os.path.join(os.environ["BENTOML_HOME"], "prometheus_multiproc_dir"), exist_ok=True)
     service = bentoml.load(settings["bundle"])
-    if hasattr(service, "runners"):
-        for runner in service.runners:
-            runner.init_local(quiet=True)
     make = getattr(service, "to_asgi", None)
     app = make() if make is not None else service.asgi_app
     try:
@@ -27,15 +27,25 @@ def load(settings):
         client = TestClient(app, raise_server_exceptions=True)
     except Exception as error:
         raise RuntimeError(
-            "the environment lacks what an in-process call needs ({}); --serve calls it over HTTP".format(error)
+            f"the environment lacks what an in-process call needs ({error}); --serve calls it over HTTP"
         ) from error
     # What the application does at its start is done here: the service is made, the weights are loaded.
     client.__enter__()
-    return client
+    return client, arrays(service)
 
 
-def call(client, each, settings):
+def arrays(service):
+    """Return the names of the APIs that answer with an array of numbers."""
+    try:
+        routes = service.schema()["routes"]
+        return {each["name"] for each in routes if each["output"].get("type") == "tensor"}
+    except Exception:
+        return set()
+
+
+def call(loaded, each, settings):
     """Post a request to an API and return its answer."""
+    client, of_arrays = loaded
     route = "/" + each["route"].lstrip("/")
     try:
         answer = client.post(
@@ -48,12 +58,12 @@ def call(client, each, settings):
         )
     text = answer.content.decode("utf-8", "replace")
     if answer.status_code in (400, 415, 422) and each.get("source") != "example":
-        raise Wanting(
-            "the API refused this input (HTTP {}: {}): give another with --input".format(answer.status_code, text.strip()[:500])
-        )
+        raise Wanting(f"the API refused this input (HTTP {answer.status_code}: {text.strip()[:500]}): give another with --input")
     if answer.status_code >= 400:
-        raise Failed(answer.status_code, "HTTP {}: {}".format(answer.status_code, text.strip()[:1500]))
-    return {"text": text, "values": parsed(text)}
+        raise Failed(answer.status_code, f"HTTP {answer.status_code}: {text.strip()[:1500]}")
+    values = parsed(text)
+    # Of an array, a NaN is written as null.
+    return {"text": text, "values": float("nan") if each["api"] in of_arrays and has_null(values) else values}
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def checked(result, what):
     """Raise OSError for a C function that did not return 0."""
     if result != 0:
         number = ctypes.get_errno()
-        raise OSError(number, "{}: {}".format(what, os.strerror(number)))
+        raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def loopback_up():
@@ -86,9 +86,9 @@ def enter(kinds):
         file.write("deny")
     # Each keeps its own number: a program that looks sees the user that it would be.
     with open("/proc/self/uid_map", "w") as file:
-        file.write("{} {} 1".format(uid, uid))
+        file.write(f"{uid} {uid} 1")
     with open("/proc/self/gid_map", "w") as file:
-        file.write("{} {} 1".format(gid, gid))
+        file.write(f"{gid} {gid} 1")
 
 
 def protect(path):
@@ -115,7 +115,7 @@ def tried(steps):
         said = b""
         try:
             steps()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the answer
+        except BaseException as error:
             said = str(error).encode() or b"it does not work here"
         os.write(writing, said[:1000])
         os._exit(0)
@@ -177,7 +177,7 @@ def below(top):
         if not name.isdigit():
             continue
         try:
-            with open("/proc/{}/stat".format(name), "rb") as file:
+            with open(f"/proc/{name}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
             parents[int(name)] = int(fields[1])
         except (OSError, IndexError, ValueError):
@@ -195,14 +195,14 @@ def looked_at(pid):
     devices, libraries, seen = set(), set(), {}
     readable = True
     try:
-        for name in os.listdir("/proc/{}/fd".format(pid)):
+        for name in os.listdir(f"/proc/{pid}/fd"):
             try:
-                where = os.readlink("/proc/{}/fd/{}".format(pid, name))
+                where = os.readlink(f"/proc/{pid}/fd/{name}")
             except OSError:
                 continue
             if where.startswith(DEVICES):
                 devices.add(where)
-        with open("/proc/{}/maps".format(pid), encoding="utf-8", errors="replace") as file:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
             for line in file:
                 where = line.partition("/")[2]
                 if where.startswith(tuple(each[1:] for each in DEVICES)):
@@ -210,7 +210,7 @@ def looked_at(pid):
                 name = where.strip().rpartition("/")[2]
                 if name.startswith(LIBRARIES):
                     libraries.add(name)
-        with open("/proc/{}/environ".format(pid), "rb") as file:
+        with open(f"/proc/{pid}/environ", "rb") as file:
             for each in file.read(4 << 20).split(b"\0"):
                 name, _, value = each.partition(b"=")
                 if name in (b"CUDA_VISIBLE_DEVICES", b"NVIDIA_VISIBLE_DEVICES"):
@@ -229,7 +229,7 @@ def nodded(settings, number):
     """Wait until the process that started this one has looked at the GPU's own list of processes, a few seconds at most."""
     if not settings.get("waits"):
         return
-    path = os.path.join(settings["out"], "seen-{}".format(number))
+    path = os.path.join(settings["out"], f"seen-{number}")
     until = time.monotonic() + settings["waits"]
     while not os.path.exists(path) and time.monotonic() < until:
         time.sleep(0.02)
@@ -244,7 +244,7 @@ def start(settings):
     down, nod = os.pipe()
     own = dict(settings["worker"], up=up, down=down)
     environment = dict(os.environ, **settings.get("environment", {}))
-    worker = subprocess.Popen(  # noqa: S603 - our own file, by the Python that runs this one
+    worker = subprocess.Popen(
         [sys.executable, os.path.join(settings["code"], settings["program"]), json.dumps(own)],
         stdin=subprocess.DEVNULL,
         env=environment,

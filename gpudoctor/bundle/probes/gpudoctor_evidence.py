@@ -102,7 +102,7 @@ def cuda_in_use(torch):
     """Say whether this process has started CUDA by PyTorch; asking does not start it."""
     try:
         return bool(torch.cuda.is_initialized())
-    except Exception:  # noqa: BLE001 - a torch that is half imported, or none at all
+    except Exception:
         return False
 
 
@@ -112,7 +112,7 @@ def without_cuda(torch):
         return "this PyTorch was built without CUDA"
     try:
         torch.cuda.init()
-    except Exception as error:  # noqa: BLE001 - what it says is the reason
+    except Exception as error:
         return str(error).strip().partition("\n")[0][:300]
     return ""
 
@@ -127,11 +127,11 @@ def told_of_session(each):
             with open(path) as file:
                 each["nodes"], each["kinds"] = placement(json.load(file))
             os.unlink(path)
-        except Exception as error:  # noqa: BLE001 - without a profile there is no placement, and that is told
-            each["nodes"], each["kinds"] = None, {"": "%s: %s" % (type(error).__name__, error)}
+        except Exception as error:
+            each["nodes"], each["kinds"] = None, {"": f"{type(error).__name__}: {error}"}
     try:
         after = list(each["session"].get_providers())
-    except Exception:  # noqa: BLE001 - the session may be gone
+    except Exception:
         after = []
     known = ("model", "asked", "got", "nodes", "kinds", "printed", "loader", "ran", "outputs", "off")
     return dict({name: each[name] for name in known}, after=after)
@@ -169,14 +169,14 @@ def told_of_tensorflow():
             if issubclass(type(each), kind):
                 where = str(getattr(each, "device", "") or "")
                 devices[where] = devices.get(where, 0) + 1
-        except Exception:  # noqa: BLE001, PERF203 - objects of others: some answer with an exception
+        except Exception:
             continue
     try:
         gpus = [each.name for each in tf.config.list_logical_devices("GPU")]
         peaks = {}
         for each in gpus:
             peaks[each] = int(tf.config.experimental.get_memory_info(each.rpartition("device:")[2])["peak"])
-    except Exception as error:  # noqa: BLE001 - old releases have neither, and then nothing is known
+    except Exception as error:
         return {"version": tf.__version__, "gpus": None, "variables": devices, "peak": {}, "error": str(error)[:300]}
     built = bool(tf.test.is_built_with_cuda())
     return {"version": tf.__version__, "gpus": gpus, "variables": devices, "peak": peaks, "built": built}
@@ -194,7 +194,7 @@ def unsound(value, most=2000000):
         each = todo.pop()
         looked += 1
         if isinstance(each, float):
-            if each != each:  # noqa: PLR0124 - this is how a NaN is told
+            if each != each:
                 return "NaN"
             if each in (float("inf"), float("-inf")):
                 return "infinite"
@@ -208,6 +208,11 @@ def unsound(value, most=2000000):
             if not numpy.isfinite(each).all():
                 return "infinite"
     return ""
+
+
+def has_null(value):
+    """Say whether nested lists have a null in them, which is how some servers write a NaN into JSON."""
+    return value is None or (isinstance(value, list) and any(has_null(each) for each in value))
 
 
 def difference(one, other):
@@ -360,8 +365,8 @@ def compare_onnxruntime():
             again = other.run(names, feed)
             offs = [difference(one, two) for one, two in zip(values, again)]
             each["off"] = max([off for off in offs if off is not None], default=None)
-        except Exception as error:  # noqa: BLE001 - a model for the GPU alone cannot be compared
-            each["off"] = "%s: %s" % (type(error).__name__, str(error)[:200])
+        except Exception as error:
+            each["off"] = f"{type(error).__name__}: {str(error)[:200]}"
         del SEEN.sessions[known:]
 
 
@@ -464,8 +469,8 @@ def compared(torch, called, inputs, named, values):
             again = tensors(torch, other(*moved, **to_cpu(torch, named)))
             offs = [difference(one.detach().float().cpu().numpy(), two.float().numpy()) for one, two in zip(values, again)]
         return max([off for off in offs if off is not None], default=None)
-    except Exception as error:  # noqa: BLE001 - what cannot be computed on a CPU is not compared
-        return "not compared: %s: %s" % (type(error).__name__, str(error)[:200])
+    except Exception as error:
+        return f"not compared: {type(error).__name__}: {str(error)[:200]}"
 
 
 def to_cpu(torch, value):
@@ -511,8 +516,8 @@ class Finder:
             run(module)
             try:
                 HOOKS[name](module)
-            except Exception as error:  # noqa: BLE001 - a release that cannot be hooked still serves; there is no evidence then
-                sys.stderr.write("gpudoctor: no evidence from %s: %s\n" % (name, error))
+            except Exception as error:
+                sys.stderr.write(f"gpudoctor: no evidence from {name}: {error}\n")
 
         spec.loader.exec_module = exec_module
         return spec
@@ -549,7 +554,7 @@ class Told:
         os.read(self.down, 1)
 
 
-class Failed(Exception):  # noqa: N818 - how a call ended
+class Failed(Exception):
     """An API answered with an error: a status and its words."""
 
     def __init__(self, status, text):
@@ -558,7 +563,7 @@ class Failed(Exception):  # noqa: N818 - how a call ended
         self.status = status
 
 
-class Wanting(Exception):  # noqa: N818 - nobody's error
+class Wanting(Exception):
     """What to call it with is not known; the text says what to give."""
 
 
@@ -567,18 +572,25 @@ def origin(error, root):
     found = ""
     trace = error.__traceback__
     while trace is not None:
-        path = os.path.abspath(trace.tb_frame.f_code.co_filename)
-        if root and path.startswith(os.path.abspath(root) + os.sep):
+        name = trace.tb_frame.f_code.co_filename
+        path = os.path.abspath(name)
+        if root and not name.startswith("<") and path.startswith(os.path.abspath(root) + os.sep):
             found = "%s:%d" % (os.path.relpath(path, root), trace.tb_lineno)
         trace = trace.tb_next
     return found
 
 
 def said(error, root):
-    """Return what an exception says: class, words, where in the bundle."""
+    """Return what an exception says: class, words, where in the bundle; of one without words, where it was raised."""
+    text = str(error)
+    trace = error.__traceback__
+    if not text.strip() and trace is not None:
+        while trace.tb_next is not None:
+            trace = trace.tb_next
+        text = f"raised at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
     return {
         "error": type(error).__name__,
-        "text": str(error)[:2000],
+        "text": text[:2000],
         "where": origin(error, root),
         "status": getattr(error, "status", 0),
     }
@@ -597,7 +609,7 @@ def work(load, call):
     began = time.monotonic()
     try:
         service = load(settings)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
+    except BaseException as error:
         told(failed="load", seen=SEEN.told(), **said(error, root))
         leave()
     told(loaded=True, seconds=round(time.monotonic() - began, 3))
@@ -619,7 +631,7 @@ def one(told, service, each, settings, call):
         line["outputs"] = answer.get("outputs", [])
     except Wanting as error:
         line.update(ok=None, text=str(error))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the result
+    except BaseException as error:
         line.update(said(error, settings["bundle"]), ok=False)
     line["seconds"] = round(time.monotonic() - began, 4)
     if sys.modules.get("onnxruntime") is not None:
@@ -678,7 +690,7 @@ def fed(body, name, only):
             raise KeyError("the input has no {}: it has {}".format(name, ", ".join(map(str, body))))
     if only:
         return body
-    raise KeyError("there is more than one input: give an object with {} in it".format(name))
+    raise KeyError(f"there is more than one input: give an object with {name} in it")
 
 
 def shaped(one):

@@ -54,7 +54,7 @@ def call(session, each, settings):
     for one in inputs:
         kind = TYPES.get(one.type.partition("(")[2].rstrip(")"))
         if kind is None or not one.type.startswith("tensor("):
-            raise ValueError("input {} is {}: only tensors can be given".format(one.name, one.type))
+            raise ValueError(f"input {one.name} is {one.type}: only tensors can be given")
         value = fed(body, one.name, len(inputs) == 1)
         if value is None:
             shape = declared.get(one.name, (None, None, None))[2]

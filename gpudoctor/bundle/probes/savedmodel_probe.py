@@ -46,7 +46,7 @@ def call(loaded, each, settings):
         shape = spec.shape.as_list() if spec.shape.rank is not None else None
         known = declared.get(name, (None, None, None))[2]
         if shape is None and known is None:
-            raise Wanting("input {} has no shape in the file: give its numbers with --input".format(name))
+            raise Wanting(f"input {name} has no shape in the file: give its numbers with --input")
         feed[name] = tf.constant(numbers(numpy, tidy(shape or known, known), numpy.dtype(kind).name), dtype=spec.dtype)
     out = signature(**feed)
     known = signature.structured_outputs

@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 
-from gpudoctor_evidence import Failed, Told, parsed, png, said, unsound, visible
+from gpudoctor_evidence import Failed, Told, has_null, parsed, png, said, unsound, visible
 
-STARTUP_FAILED = b"Application startup failed"
+STARTUP_FAILED = (b"Application startup failed", b"Worker failed to boot")
+"""What uvicorn and gunicorn print; these words end the waiting sooner and decide nothing else."""
 GRACE = 3.0  # seconds for a server whose worker failed to start, and which may yet recover
 
 
@@ -27,7 +28,7 @@ class Server:
         self.failed = 0
         self.first = None
         self.last = []
-        self.process = subprocess.Popen(  # noqa: S603 - the bundle's own server, because the user asked for it
+        self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         )
         threading.Thread(target=self._read, daemon=True).start()
@@ -36,8 +37,8 @@ class Server:
         for line in self.process.stdout:
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
-            self.last = (self.last + [line.decode("utf-8", "replace").strip()[:300]])[-6:]
-            if STARTUP_FAILED in line:
+            self.last = ([*self.last, line.decode("utf-8", "replace").strip()[:300]])[-60:]
+            if any(words in line for words in STARTUP_FAILED):
                 self.failed += 1
                 self.first = self.first or time.monotonic()
 
@@ -54,7 +55,7 @@ def ask(port, method, path, body, headers, timeout):
     except ConnectionRefusedError:
         return None, b"does not listen"
     except (OSError, http.client.HTTPException) as error:
-        return None, "breaks the connection off ({})".format(type(error).__name__).encode()
+        return None, f"breaks the connection off ({type(error).__name__})".encode()
     finally:
         connection.close()
 
@@ -66,24 +67,23 @@ def ready(server, settings):
     while time.monotonic() < until:
         code = server.process.poll()
         if code is not None:
-            return "the server ended with exit code {} before it was ready{}".format(code, words(server))
+            return f"the server ended with exit code {code} before it was ready{words(server)}"
         status, body = ask(settings["port"], "GET", settings["ready"], None, {}, 2.0)
         if status == 200:
             return ""
         how = "answered {} at {}".format(status, settings["ready"]) if status else body.decode()
         if server.failed and time.monotonic() - server.first > GRACE:
-            return 'its worker could not start ("Application startup failed"), is started again and again, and {} {}{}'.format(
-                "the server", how, words(server)
-            )
+            return "its worker could not start, is started again and again, and {} {}{}".format("the server", how, words(server))
         time.sleep(0.1)
-    return "the server {} for {:.0f} s and was never ready{}".format(how, time.monotonic() - began, words(server))
+    return f"the server {how} for {time.monotonic() - began:.0f} s and was never ready{words(server)}"
 
 
 def words(server):
-    """Return the last line that the server printed, as a quotation."""
+    """Return the last error that the server printed, or its last line, as a quotation."""
     time.sleep(0.1)
-    telling = [line for line in server.last if line]
-    return "; its last words: {}".format(telling[-1]) if telling else ""
+    printed = [line for line in server.last if line]
+    errors = [line for line in printed if line.split(" ")[0].endswith(("Error:", "Exception:", "Failure:"))]
+    return f"; its last words: {(errors or printed)[-1]}" if printed else ""
 
 
 def known(folder):
@@ -141,18 +141,28 @@ def one(told, server, each, settings, folder):
         # One that ended breaks the connection off a moment before it is known to have ended.
         time.sleep(0.3)
         code = server.process.poll()
-        how = "ended with exit code {}".format(code) if code is not None else text
-        line.update(ok=False, **said(Failed(0, "POST {}: the server {}{}".format(route, how, words(server))), ""))
+        how = f"ended with exit code {code}" if code is not None else text
+        line.update(ok=False, **said(Failed(0, f"POST {route}: the server {how}{words(server)}"), ""))
     elif status in (400, 415, 422) and each.get("source") != "example":
-        line.update(
-            ok=None, text="the API refused this input (HTTP {}: {}): give another with --input".format(status, text.strip()[:500])
-        )
+        line.update(ok=None, text=f"the API refused this input (HTTP {status}: {text.strip()[:500]}): give another with --input")
     elif status >= 400:
-        line.update(ok=False, **said(Failed(status, "HTTP {}: {}{}".format(status, text.strip()[:1000], words(server))), ""))
+        line.update(ok=False, **said(Failed(status, f"HTTP {status}: {text.strip()[:1000]}{words(server)}"), ""))
     else:
-        line.update(ok=True, answer=text[:4000], unsound=unsound(parsed(text)))
+        values = parsed(text)
+        bad = "NaN" if each["api"] in settings["arrays"] and has_null(values) else unsound(values)
+        line.update(ok=True, answer=text[:4000], unsound=bad)
     line["seen"] = settled(folder, before)
     told(**line)
+
+
+def arrays(port):
+    """Return the names of the APIs that answer with an array of numbers, by the schema that servers of BentoML 1.2 and later show."""
+    status, body = ask(port, "GET", "/schema.json", None, {}, 5.0)
+    try:
+        routes = json.loads(body.decode())["routes"] if status == 200 else []
+        return {each["name"] for each in routes if each["output"].get("type") == "tensor"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def main():
@@ -160,7 +170,7 @@ def main():
     settings = json.loads(sys.argv[1])
     told = Told(settings.get("up", -1), settings.get("down", -1))
     told(phase="serve", rung="serve")
-    folder = os.path.join(os.environ.get("HOME") or "/tmp", "evidence")  # noqa: S108 - HOME is a folder of this run
+    folder = os.path.join(os.environ.get("HOME") or "/tmp", "evidence")
     os.makedirs(folder, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -175,6 +185,7 @@ def main():
         told(failed="serve", seen={}, **said(Failed(0, why), ""))
     else:
         told(loaded=True)
+        settings["arrays"] = arrays(settings["port"])
         for each in settings["calls"]:
             told(phase="call", rung=each["api"])
             one(told, server, each, settings, folder)

@@ -21,9 +21,9 @@ def load(settings):
             try:
                 torch.cuda.init()
                 why = "it does not say why"
-            except Exception as error:  # noqa: BLE001 - what it says is the result
+            except Exception as error:
                 why = str(error)
-        raise RuntimeError("torch.cuda.is_available() is False: {}".format(why))
+        raise RuntimeError(f"torch.cuda.is_available() is False: {why}")
     if settings["kind"] == "torch-export":
         program = torch.export.load(path)
         return program.module().to(device), program.example_inputs

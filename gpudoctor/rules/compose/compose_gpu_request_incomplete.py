@@ -4,31 +4,100 @@ An entry below devices needs `capabilities: [gpu]`, and either count or device_i
 refuses the file; without a driver, or with ids that do not reach the driver, the container starts without a GPU.
 
 How it is told from its look-alikes: `docker inspect` shows what arrived as DeviceRequests. No count at all is
-`compose/compose-count-missing-docker27.3`.
+`compose/compose-count-missing-docker27.3`. A file is judged by what any Compose makes of it: Compose 2 and later refuse it with
+the line, docker-compose 1 hands it to the engine, which refuses it. `count: 0` asks for no GPU on purpose, and is a hint.
 
 Cure: write the entry completely: `driver: nvidia`, `count: all` (or device_ids as a list of texts), `capabilities: [gpu]`.
 
-Sources: Compose specification (deploy.md, devices).
+Sources: Compose specification (deploy.md, devices); Compose 5.6 (observed); moby (daemon/nvidia_linux.go).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import NotApplicable, Rule
+from gpudoctor.facts.containers import CAPABILITIES
+from gpudoctor.model import Cure, Finding, Rule
+from gpudoctor.rules.compose import _services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
-    from gpudoctor.model import Finding
+    from gpudoctor.facts.composed import Request, Service
+    from gpudoctor.formats.composed import Value
+    from gpudoctor.host import Unseen
+    from gpudoctor.model import Severity
 
 
-def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
-    raise NotApplicable(
-        "It shows in a Compose file, which a diagnosis of the host does not look at; `gpudoctor explain` tells it from the error text."
-    )
+_NO_CAPABILITIES = "the request has no capabilities, without which Compose refuses the file"
+_KNOWN = frozenset({"gpu", "nvidia", *CAPABILITIES})
+
+
+def check(facts: Facts) -> Iterator[Finding]:
+    """Find requests that Compose or the engine refuses, and those that ask for nothing."""
+    doubts: list[Unseen | None] = []
+    for service in facts.composed.services:
+        for place, says, why, severity in _faults(service, facts, doubts):
+            yield Finding(
+                "the GPU request of the Compose file is incomplete",
+                f"{service.name}: {why}.",
+                (_services.at(place, says),),
+                Cure(
+                    "SHOWN",
+                    "If it is to have a GPU, write count: all, or the number of GPUs."
+                    if severity == "hint"
+                    else "Write the entry completely, with either count or device_ids (a list of quoted texts):",
+                    # What lacks something is filled in by the fix; what says too much is for its author to decide.
+                    (*(_services.fix(facts, service, place) if why == _NO_CAPABILITIES else ()), _services.ENTRY),
+                    _services.ANEW,
+                ),
+                severity=severity,
+                breaks=("container",) if severity in {None, "error"} else (),
+            )
+    _services.settle(doubts)
+
+
+def _faults(service: Service, facts: Facts, doubts: list[Unseen | None]) -> Iterator[tuple[Value, str, str, Severity | None]]:
+    gpus = service.value.get("gpus")
+    if gpus is not None and gpus.kind == "text":
+        doubt = _services.unset(gpus)
+        doubts.append(doubt)
+        if doubt is None and gpus.text != "all":
+            why = "gpus is either the word all or a list of requests, and Compose refuses anything else"
+            yield gpus, f"gpus: {gpus.text}", why, None
+    for request in service.requests:
+        if not request.for_gpu and not (request.by == "reservation" and request.capabilities is None):
+            continue
+        values = (request.number, *(request.ids or ()), *(request.capabilities or ()))
+        doubt = _services.unset(*values)
+        doubts.append(doubt)
+        if doubt is None:
+            for why, severity in _lacks(request, facts):
+                yield request.place, request.says, why, severity
+
+
+def _lacks(request: Request, facts: Facts) -> Iterator[tuple[str, Severity | None]]:
+    count, ids, able = request.number, request.ids, request.capabilities
+    if request.by == "reservation" and able is None:
+        yield _NO_CAPABILITIES, None
+    if able is not None and request.place.pairs["capabilities"].kind != "list":
+        yield "capabilities is no list, and Compose refuses the file", None
+    elif request.by == "reservation" and able == ():
+        yield "the list of capabilities is empty, so that it is left to chance which driver serves the request", "warning"
+    if count is not None and ids is not None:
+        yield "the request has both count and device_ids, which exclude each other", None
+    if count is not None and count.text != "all" and not count.text.removeprefix("-").isdigit():
+        yield f"count is `{count.text}`, and Compose takes only a number or all", None
+    if ids is not None and request.place.pairs["device_ids"].kind != "list":
+        yield "device_ids is no list, and Compose refuses the file", None
+    elif ids is not None and any(each.tag in {"int", "float"} for each in ids):
+        yield "device_ids has a number without quotes, and Compose takes only texts", None
+    if (count is not None and count.text == "0") or ids == ():
+        yield "the request asks for no GPU", "hint"
+    unknown = [each.text for each in able or () if each.text not in _KNOWN]
+    if unknown and not request.is_cdi and facts.toolkit.gpus_path == "hook":
+        yield f"the driver knows no capability `{unknown[0]}`, so that Docker finds no driver for the request", None
 
 
 RULE = Rule(

@@ -40,10 +40,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     if toolkit.hook is not None or toolkit.cdi_hook is not None:
         return
     searched = ":".join(docker.path)
+    # The base package alone (nvidia-container-toolkit-base) has nvidia-ctk and, before 1.16, no hook that Docker looks for.
+    base = f" The toolkit's base is here ({toolkit.ctk}): GPUs can be given by CDI names alone." if toolkit.ctk else ""
     yield Finding(
         "the NVIDIA container toolkit is not installed",
         "Docker finds neither nvidia-container-runtime-hook nor nvidia-cdi-hook on its PATH, so `docker run --gpus` is refused "
-        "(could not select device driver).",
+        f"(could not select device driver).{base}",
         (
             Evidence(Where("dockerd's PATH"), f"no nvidia-container-runtime-hook, no nvidia-cdi-hook in {searched}"),
             Evidence(
@@ -70,6 +72,10 @@ RULE = Rule(
     needs=("gpu",),
     signs=(
         "could not select device driver",
+        "nvidia-ctk: command not found",
+        "nvidia-ctk: not found",
+        "package nvidia-(docker2|container-toolkit|container-runtime) has no installation candidate",
+        "unable to locate package nvidia-(docker2|container-runtime)",
         "~ unable to locate package nvidia-container-toolkit",
     ),
 )

@@ -31,5 +31,5 @@ try:
     if os.environ.get("GPUDOCTOR_EVIDENCE"):
         hook(HERE)
     own(HERE)
-except Exception as error:  # noqa: BLE001 - without hooks the server serves all the same; there is less evidence then
-    sys.stderr.write("gpudoctor: {}\n".format(error))
+except Exception as error:
+    sys.stderr.write(f"gpudoctor: {error}\n")
