@@ -16,7 +16,7 @@ from gpudoctor.values import NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gpudoctor.bundle import Api, Bundle, Check
+    from gpudoctor.bundle import Api, Artifact, Bundle, Check, Verdict
     from gpudoctor.bundle.files import Files
     from gpudoctor.facts import Facts
     from gpudoctor.smoke.run import Ended
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 PROBES = os.path.join(os.path.dirname(__file__), "probes")
 _LAST_WORDS = 12
 _NVML_WAIT = 10.0  # seconds that a process which has answered is kept for the driver's list of processes
+_LONGEST_WORD = 64 * 1024
 _DRIVER = "/proc/driver/nvidia/version"
 _HTTP = {"bentoml-0.13": "bentoml0.py", "bentoml-1": "bentoml1.py"}
+_PROGRAMS = {
+    "onnx": "onnx_probe.py",
+    "torchscript": "torchscript_probe.py",
+    "torch-export": "torchscript_probe.py",
+    "savedmodel": "savedmodel_probe.py",
+}
 _INSTEAD = {
     "safetensors": "it is weights alone: the program that makes the model of them has to be called",
     "state-dict": "it is weights alone: the program that makes the model of them has to be called",
@@ -58,14 +65,14 @@ class Called(NamedTuple):
     """What came of it: a ``Call`` for each API, the verdict and a sentence why, what was isolated, last words, the command."""
 
     calls: tuple[Call, ...]
-    verdict: str
+    verdict: Verdict
     text: str
     isolation: tuple[str, ...] = ()
     quoted: tuple[str, ...] = ()
     command: str = ""
 
 
-class Unusable(Exception):
+class Unusable(Exception):  # noqa: N818 - a wrong request, answered with a sentence
     """What was asked for cannot be tried: the text says what to ask for instead."""
 
 
@@ -103,13 +110,27 @@ def call(facts: Facts, bundle: Bundle, files: Files, checks: Sequence[Check], wa
     why = isolate.refused(checks, trust=want.trust, container=bool(want.image))
     if why:
         return Called((), "refused", why)
-    plan = _plan(bundle, files, want)
-    if not plan.calls:
-        if not plan.skipped:
+    plans = _plans(bundle, files, want)
+    skipped = tuple(each for plan in plans for each in plan.skipped)
+    if not any(plan.calls for plan in plans):
+        if not skipped:
             return Called((), "nothing-to-test", "the bundle has no API to call")
-        return Called(plan.skipped, "cannot-tell", plan.skipped[0].text)
+        return Called(skipped, "cannot-tell", skipped[0].text)
     place = _place(facts, bundle, files, want, heard)
-    return _run(facts, bundle, files, want, plan, place, heard)
+    return _together([_run(facts, bundle, files, want, plan, place, heard) for plan in plans if plan.calls], skipped)
+
+
+def _together(parts: Sequence[Called], skipped: tuple[Call, ...]) -> Called:
+    """Put the parts of a call together: the verdict over all of it, and of the part that decided it its words and command."""
+    from gpudoctor.bundle import verdict
+
+    calls = (*(each for part in parts for each in part.calls), *skipped)
+    how = verdict.verdict(calls)
+    telling = next((part for part in parts if part.verdict == how), parts[0])
+    failed = [each for each in calls if each.ok is False]
+    first = (failed or [each for each in calls if each.ok is None] or list(calls))[0]
+    text = first.text if len(calls) == 1 else f"{first.api}: {first.text}"
+    return telling._replace(calls=calls, verdict=how, text=text)
 
 
 def _sensible(bundle: Bundle, want: Wanted) -> None:
@@ -147,51 +168,54 @@ def _nothing(facts: Facts) -> str:
 # What is called, and with what
 
 
-def _plan(bundle: Bundle, files: Files, want: Wanted) -> _Plan:
+def _plans(bundle: Bundle, files: Files, want: Wanted) -> tuple[_Plan, ...]:
+    """Return what is run, a process each: one for all APIs of a service, one for each file of plain models."""
     from gpudoctor.bundle import inputs
 
     chosen = [api for api in bundle.apis if not want.apis or api.name in want.apis]
-    if bundle.format in _HTTP:
-        calls, skipped = [], []
-        for api in chosen:
-            made = inputs.request(api, want.body)
-            if made is None:
-                skipped.append(_untried(api, inputs.ask(api, files, bundle)))
-            else:
-                calls.append({"api": api.name, "route": api.route or api.name, **made})
-        program = "serve_probe.py" if want.serve else _HTTP[bundle.format]
-        return _Plan(program, {}, tuple(calls), tuple(skipped))
-    return _model(bundle, chosen, want)
+    if bundle.format not in _HTTP:
+        return _models(bundle, chosen, want)
+    calls, skipped = [], []
+    for api in chosen:
+        made = inputs.request(api, want.body)
+        if made is None:
+            skipped.append(_untried(api.name, inputs.ask(api, files, bundle)))
+        else:
+            calls.append({"api": api.name, "route": api.route or api.name, **made})
+    program = "serve_probe.py" if want.serve else _HTTP[bundle.format]
+    return (_Plan(program, {}, tuple(calls), tuple(skipped)),)
 
 
-def _model(bundle: Bundle, apis: Sequence[Api], want: Wanted) -> _Plan:
-    """Return how a plain model is called: the newest model file of it that a runtime here can load, by its own runtime."""
-    from gpudoctor.bundle import inputs
+def _models(bundle: Bundle, apis: Sequence[Api], want: Wanted) -> tuple[_Plan, ...]:
+    """Return how plain models are called: the newest file of each that its runtime can load, by that runtime."""
+    from gpudoctor.bundle import Api, inputs
 
-    programs = {
-        "onnx": "onnx_probe.py",
-        "torchscript": "torchscript_probe.py",
-        "torch-export": "torchscript_probe.py",
-        "savedmodel": "savedmodel_probe.py",
-    }
-    models = [each for each in bundle.artifacts if each.kind in programs]
-    if not models:
-        kinds = ", ".join(sorted({each.kind for each in bundle.artifacts})) or "no model file"
-        raise Unusable(
-            f"the bundle has {kinds}: only ONNX, TorchScript, torch.export and SavedModel files are called by themselves"
-        )
-    chosen = max(models, key=lambda each: (each.kind == "onnx", inputs.numbered(each.path)))
-    names = [api.name for api in apis] or [chosen.name or os.path.basename(chosen.path)]
-    api = apis[0] if apis else None
-    body = want.body or (api.example if api is not None else "")
-    source = "given" if want.body else "example" if body else "built"
-    declared = [list(each) for each in api.inputs] if api is not None else []
-    one = {"api": names[0], "body": body, "source": source, "declared": declared}
-    return _Plan(programs[chosen.kind], {"model": chosen.path, "kind": chosen.kind}, (one,), ())
+    plans: dict[Artifact, list[dict[str, Any]]] = {}
+    skipped = []
+    for api in apis or [Api(bundle.name or "model", "", "tensor")]:
+        # In a repository of models the first part of an artifact's name is its model.
+        own = [each for each in bundle.artifacts if each.name.partition("/")[0] == api.name] if bundle.format == "triton" else []
+        known = own or list(bundle.artifacts)
+        loadable = [each for each in known if each.kind in _PROGRAMS]
+        if not loadable:
+            kinds = ", ".join(sorted({f"{each.path} ({each.kind})" for each in known})) or "no model file"
+            text = f"not called: it has {kinds}; only ONNX, TorchScript, torch.export and SavedModel are called without their own server"
+            skipped.append(_untried(api.name, text))
+            continue
+        model = max(loadable, key=lambda each: (each.kind == "onnx", inputs.numbered(each.path)))
+        body = want.body or api.example
+        source = "given" if want.body else "example" if body else "built"
+        declared = [list(each) for each in api.inputs]
+        plans.setdefault(model, []).append({"api": api.name, "body": body, "source": source, "declared": declared})
+    made = [
+        _Plan(_PROGRAMS[model.kind], {"model": model.path, "kind": model.kind}, tuple(calls), ())
+        for model, calls in plans.items()
+    ]
+    return (*made, *([_Plan("", {}, (), tuple(skipped))] if skipped else []))
 
 
-def _untried(api: Api, text: str) -> Call:
-    return Call(api.name, None, "nowhere", {}, text)
+def _untried(api: str, text: str) -> Call:
+    return Call(api, None, "nowhere", {}, text)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -278,6 +302,7 @@ def _run(facts: Facts, bundle: Bundle, files: Files, want: Wanted, plan: _Plan, 
     settings: dict[str, Any] = {"program": plan.program, "worker": worker}
     try:
         code = _folders(top)
+        models = _models_of_store(root)
         shown = _shown(facts, want)
         if want.serve:
             from gpudoctor.bundle import serve
@@ -286,16 +311,31 @@ def _run(facts: Facts, bundle: Bundle, files: Files, want: Wanted, plan: _Plan, 
             settings["needs_network"] = serve.needs_namespace(bundle) and not inside
         if inside:
             settings.update(code=isolate.CODE)
-            argv = isolate.words(place.container, name, top, root, {**isolate.everywhere("/tmp/gpudoctor"), **shown})
+            if models:
+                # In the container BENTOML_HOME is empty as well.
+                mounted = (*place.container.extra, "--volume", f"{models}:{isolate.MODELS}:ro")
+                place = place._replace(container=place.container._replace(extra=mounted))
+            argv = isolate.words(place.container, name, top, root, {**isolate.everywhere(isolate.HOME), **shown})
             environment, out = dict(os.environ), isolate.FOLDER
         else:
+            if models:
+                os.mkdir(os.path.join(top, "home", "bentoml"))
+                os.symlink(models, os.path.join(top, "home", "bentoml", "models"))
             settings.update(code=code, namespaces=True, protect=_protected(root, files, top), largest_file=isolate.LARGEST_FILE)
             argv = (place.python, "-")
             environment, out = {**isolate.environment(os.environ, os.path.join(top, "home")), **shown}, os.path.join(top, "out")
+        if len(json.dumps(worker["calls"])) > _LONGEST_WORD:
+            # The kernel takes no longer words than 128 KiB; programs find it beside themselves.
+            with open(os.path.join(code, "calls.json"), "w", encoding="utf-8") as file:
+                json.dump(worker["calls"], file)
+            worker["calls"] = "calls.json"
         script = _script(top, seal)
         command = f"{shlex.join([*(['env', *(f'{k}={v}' for k, v in shown.items())] if shown and not inside else []), *_pasteable(argv)])}"
         paste = {**settings, "code": isolate.CODE if inside else PROBES}
         command += f" {shlex.quote(json.dumps(paste))} < {shlex.quote(os.path.join(PROBES, 'collector.py'))}"
+        if isinstance(worker["calls"], str):
+            # Its input is too long to be pasted, and the file of it is gone by then.
+            command = ""
         settings.update(out=out, nonce=nonce, waits=waits)
         if not inside:
             settings["script"] = script
@@ -314,6 +354,16 @@ def _run(facts: Facts, bundle: Bundle, files: Files, want: Wanted, plan: _Plan, 
     finally:
         shutil.rmtree(top, ignore_errors=True)
     return _read(want, plan, place, ended, nvml, command)
+
+
+def _models_of_store(root: str) -> str:
+    """Return the folder of models that a bento in BentoML's own store refers to, "" where it has its models itself or is elsewhere."""
+    above = os.path.dirname(os.path.dirname(os.path.dirname(root)))
+    models = os.path.join(above, "models")
+    in_store = os.path.basename(os.path.dirname(os.path.dirname(root))) == "bentos" and os.path.isfile(
+        os.path.join(root, "bento.yaml")
+    )
+    return models if in_store and os.path.isdir(models) and not os.path.isdir(os.path.join(root, "models")) else ""
 
 
 def _root(bundle: Bundle) -> str:
@@ -337,7 +387,7 @@ def _folders(top: str) -> str:
         os.mkdir(os.path.join(top, each))
         # In the first a container's user may write, whoever that is; the folder around it is ours alone.
         os.chmod(os.path.join(top, each), mode)
-    os.chmod(code, 0o755)
+    os.chmod(code, 0o755)  # noqa: S103 - a container's user reads it
     return code
 
 
@@ -393,12 +443,12 @@ class _Nvml:
 
     def _users(self, pids: set[object]) -> list[dict[str, object]] | None:
         from gpudoctor.facts import Facts
-        from gpudoctor.host import NoAnswer
+        from gpudoctor.host import Miss
         from gpudoctor.host.live import Live
 
         try:
             gpus = Facts(Live()).usage.gpus
-        except NoAnswer:
+        except Miss:
             return None
         found: list[dict[str, object]] = []
         for gpu in gpus:
@@ -416,7 +466,7 @@ def _read(want: Wanted, plan: _Plan, place: _Place, ended: Ended, nvml: _Nvml, c
 
     lines = [line for line in ended.lines if line.get("sealed")]
     sources = {each["api"]: str(each.get("source") or "given") for each in plan.calls}
-    calls = list(plan.skipped)
+    calls = []
     failed = next((line for line in lines if line.get("failed")), None)
     answered = {str(line["answered"]): line for line in lines if "answered" in line}
     for api, source in sources.items():
@@ -432,10 +482,6 @@ def _read(want: Wanted, plan: _Plan, place: _Place, ended: Ended, nvml: _Nvml, c
         else:
             text = _broke_off(want, place, ended, lines, api)
             calls.append(Call(api, ok=False, ran_on="nowhere", evidence={}, text=text))
-    how = verdict.verdict(calls)
-    first = next((each for each in calls if each.ok is False), None) or next(
-        (each for each in calls if each.ok is None), calls[0]
-    )
     told = next((line for line in lines if "isolation" in line), None)
     if place.container is not None:
         isolation = isolate.in_container()
@@ -444,8 +490,7 @@ def _read(want: Wanted, plan: _Plan, place: _Place, ended: Ended, nvml: _Nvml, c
     isolation = (*isolation, *place.remarks)
     if ended.left:
         isolation = (*isolation, f"Processes {', '.join(map(str, ended.left))} cannot be killed: they wait for the driver.")
-    text = first.text if len(calls) == 1 else f"{first.api}: {first.text}"
-    return Called(tuple(calls), how, text, isolation, _last_words(ended), command)
+    return Called(tuple(calls), verdict.verdict(calls), "", isolation, _last_words(ended), command)
 
 
 def _lacks(failed: Mapping[str, Any], place: _Place) -> str:

@@ -147,7 +147,7 @@ def _keys(api: Api, files: Files, bundle: Bundle) -> tuple[str, tuple[str, ...]]
     for path in bundle.sources:
         try:
             tree = ast.parse(files.read(path))
-        except Exception:
+        except Exception:  # noqa: BLE001, S112 - a source that cannot be read or parsed tells nothing here
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == api.name:

@@ -2,7 +2,7 @@
 
 Loading a bundle runs its code. On the host it is a process of the same user: it has no network and cannot write into the bundle where
 namespaces can be made, sees an empty home and none of the caller's secrets in its environment, and is killed in the end. It can still
-read and write whatever that user can. A container takes that away too.
+read and write whatever that user can. A container takes that away too: where an image is given, there is no other way.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ PIDS = 4096
 BUNDLE = "/gpudoctor-bundle"
 CODE = "/gpudoctor-code"
 FOLDER = "/gpudoctor-smoke"
+HOME = "/tmp/gpudoctor"  # noqa: S108 - in a container
+MODELS = f"{HOME}/bentoml/models"
 _SELINUX = "/sys/fs/selinux/enforce"
 _KEPT = frozenset(
     {
@@ -93,7 +95,7 @@ def everywhere(home: str) -> dict[str, str]:
     """Return what is set on the host and in containers: a home that is thrown away, nothing told to others, nothing written beside code."""
     return {
         "HOME": home,
-        "TMPDIR": f"{home}/tmp",
+        "TMPDIR": os.path.join(home, "tmp"),
         "XDG_CACHE_HOME": f"{home}/.cache",
         "BENTOML_HOME": f"{home}/bentoml",
         "BENTOML_DO_NOT_TRACK": "True",
@@ -139,12 +141,12 @@ def _memory() -> int:
 def in_container() -> tuple[str, ...]:
     """Say what a container keeps the bundle's code from."""
     said = (
-        "The bundle's code ran in a container: no network, the bundle mounted read-only, no capability but to read files, no new privileges, "
-        f"at most {PIDS} processes and four fifths of this machine's memory.",
+        "The bundle's code ran in a container: no network, the bundle mounted read-only, no capability but to read files, no new "
+        f"privileges, at most {PIDS} processes and four fifths of this machine's memory."
     )
     if os.path.exists(_SELINUX):
-        return (*said, "SELinux does not confine this container: the label would have to be written onto the bundle's files.")
-    return said
+        return (said, "SELinux does not confine this container: the label would have to be written onto the bundle's files.")
+    return (said,)
 
 
 def on_host(told: Mapping[str, Any] | None, *, root: bool) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from gpudoctor.bundle.window import Short, Window
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
     from typing import BinaryIO
 
@@ -35,9 +36,10 @@ TORCH_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 _LONGEST_NAME = 400
 """Texts beyond it are data. Python allows longer names; that one is used as one is reported as a name that cannot be told."""
-_MOST_READ = 192 * 1024 * 1024
+_MOST_READ = 128 * 1024 * 1024
 """Bytes of instructions that are read, all pickles of a file together; byte strings are passed over and do not count."""
 _MOST_STACK = 2_000_000
+_MOST_MARKS = 200_000
 _MOST_MEMO = 1 << 27
 _MOST_HELD = 12 * 1024 * 1024
 """Bytes of texts and tuples that are kept on the stack, and as much again in the memo; what is older is then lost."""
@@ -49,6 +51,11 @@ _MOST_INNER = 20_000
 _MOST_ENCODED = 6 * 1024 * 1024
 _WIDEST_TUPLE = 512
 _RECENT = 64
+_BATCH = 1000
+"""How many entries Python's pickler writes between MARK and SETITEMS or APPENDS."""
+_MOST_OF_BATCH = 48 * 1024
+_MANY = 128 * 1024
+"""From how many bytes on it pays to look for whole batches."""
 
 How = Literal["named", "made", "called"]
 """``named``: imported, no more; ``made``: an instance is made without calling it (``cls.__new__``); ``called``: it is called."""
@@ -438,6 +445,8 @@ class _Machine:
         self.globals: dict[tuple[str, str], _Global] = {}
         self.recent: dict[str, int] = {}
         self.here = 0
+        self.batch = _batches() if window.end - window.base > _MANY else None
+        self.batches: list[tuple[int, int, int]] = []
 
     # ------------------------------------------------------------------ the loop
 
@@ -459,8 +468,8 @@ class _Machine:
                         raise Short(short.at, window.tell() + 1 + needs[window.data[window.at]]) from None
                 data, at = window.data, window.at
                 size = len(data)
-                if len(stack) + len(self.marks) > _MOST_STACK:
-                    what = f"there are more than {_MOST_STACK:,} things on its stack"
+                if len(stack) > _MOST_STACK or len(self.marks) > _MOST_MARKS:
+                    what = f"its stack has more than {_MOST_STACK:,} things, or {_MOST_MARKS:,} marks"
                     raise _Broken("unread", f"{what}; it was read up to byte {window.base + at:,}")
                 if self.steps.read + window.read > _MOST_READ:
                     what = f"it has more than {_MOST_READ >> 20} MiB of instructions"
@@ -484,6 +493,14 @@ class _Machine:
                 at += 2
                 continue
             if code == 0x28:  # MARK
+                if self.batch is not None and self.protocol >= 4:
+                    window.at = at
+                    if self.pass_batch():
+                        data, at = window.data, window.at
+                        size = len(data)
+                        continue
+                    data, at = window.data, window.at
+                    size = len(data)
                 self.marks.append(len(stack))
                 at += 1
                 continue
@@ -499,6 +516,68 @@ class _Machine:
                 self.lighten()
             data, at = window.data, window.at
             size = len(data)
+
+    def pass_batch(self) -> bool:
+        """Pass over a whole batch of short texts and numbers that goes into a dictionary or a list, if that is what comes next.
+
+        A vocabulary has a million instructions, which would take seconds one by one. Where its texts stand is kept, for any of them
+        may be used as a name later.
+        """
+        assert self.batch is not None  # noqa: S101 - asked where there is one
+        window = self.window
+        left = window.end - window.tell()
+        if len(window.data) - window.at < min(_MOST_OF_BATCH, left):
+            window.more(min(_MOST_OF_BATCH, left))
+        found = self.batch.match(window.data, window.at)
+        # A device's name is noted where it stands.
+        if found is None or window.data.find(b"cuda", window.at, found.end()) >= 0:
+            return False
+        first = self.puts
+        last = first + _TEXTS_OF_BATCH[str(found.lastgroup)]
+        # Numbers that were given out ahead are not what Python's pickler writes.
+        if last > _MOST_MEMO or any(self.put_at[first // 8 + 1 : last // 8 + 1]):
+            return False
+        self.here = window.tell()
+        if last > first:
+            self.batches.append((first, last, self.here))
+            self.give_up(first, last)
+        self.puts = last
+        window.at = found.end()
+        self.into(self.top())
+        return True
+
+    def of_batch(self, index: int) -> Any:
+        """Return the text of a number that was given out in a batch, read once more; _LOST for one that was not."""
+        from bisect import bisect_right
+
+        at = bisect_right(self.batches, (index, _MOST_MEMO, 0)) - 1
+        if at < 0 or index >= self.batches[at][1]:
+            return _LOST
+        first, _, start = self.batches[at]
+        here = self.window.tell()
+        window = Window(self.window.stream, start, self.window.end)
+        window.more(min(_MOST_OF_BATCH, window.end - start))
+        self.window.goto(here)
+        data, place = window.data, 1
+        while True:
+            code = data[place]
+            if code != 0x8C:
+                place += 1 + _WIDTHS.get(code, 0)
+                continue
+            length = data[place + 1]
+            if first == index:
+                return _decoded(data[place + 2 : place + 2 + length], "utf-8")
+            first += 1
+            place += 3 + length
+
+    def give_up(self, first: int, last: int) -> None:
+        """Mark the numbers from one to before another as given out, and what they stand for as not kept."""
+        for kept in (self.put_at, self.lost_at):
+            kept.extend(bytes(max(last // 8 + 1 - len(kept), 0)))
+            start, end = -(-first // 8), last // 8
+            kept[start:end] = b"\xff" * (end - start)
+            for index in (*range(first, start * 8), *range(end * 8, last)):
+                kept[index >> 3] |= 1 << (index & 7)
 
     def wrong(self, text: str) -> None:
         """Note what the real machine would stop at."""
@@ -586,7 +665,7 @@ class _Machine:
             if place >= len(self.put_at) or not self.put_at[place] & bit:
                 self.wrong("takes from its memo what was never put there")
             elif self.lost_at[place] & bit:
-                value = _LOST
+                value = self.of_batch(index)
         self.stack.append(value)
 
     # ------------------------------------------------------------------ what is found
@@ -1056,18 +1135,24 @@ class _Machine:
 
     def do_get(self) -> None:
         """GET."""
-        self.get(self.index())
+        index = self.index()
+        if index >= 0:
+            self.get(index)
+        else:
+            self.stack.append(None)
 
     def do_put(self) -> None:
         """PUT."""
-        self.put(self.index(), self.top())
+        index = self.index()
+        if index >= 0:
+            self.put(index, self.top())
 
     def index(self) -> int:
-        """Return a number of the memo that is written as text."""
+        """Return a number of the memo that is written as text, -1 where there is none."""
         text = self.line().strip()
         if not text.isdigit() or len(text) > 15:
             self.wrong("has no number where one of the memo belongs")
-            return _MOST_MEMO
+            return -1
         return int(text)
 
     def do_binget(self) -> None:
@@ -1165,6 +1250,35 @@ _HANDLERS = {
 }  # fmt: skip
 for _instruction, _handler in _HANDLERS.items():
     _OTHERS[_instruction[0]] = _handler
+
+
+_TEXTS_OF_BATCH = {"numbers": 0, "keys": _BATCH, "values": _BATCH, "texts": _BATCH, "pairs": 2 * _BATCH}
+_FRAME = rb"(?:\x95.{8})?"
+_WIDTHS = {0x4B: 1, 0x4D: 2, 0x4A: 4, 0x47: 8, 0x95: 8}
+"""How many bytes follow what a batch has beside its texts."""
+_NUMBER = rb"(?:K.|M..|J.{4}|G.{8}|[N\x88\x89])"
+
+
+def _short_text() -> bytes:
+    """Return what matches SHORT_BINUNICODE of at most 32 bytes: its length says how many follow, so each has a branch of its own."""
+    lengths = b"|".join(b"\\x%02x.{%d}" % (length, length) for length in range(1, 33))
+    return rb"\x8c(?:\x00|" + lengths + rb")"
+
+
+def _batches() -> re.Pattern[bytes]:
+    """Return what matches a whole batch of entries, with the kind of it as the name of its group."""
+    import re
+
+    text, number = _FRAME + _short_text() + rb"\x94", _FRAME + _NUMBER
+    kinds = (
+        ("keys", text + number, b"u"),
+        ("texts", text, b"e"),
+        ("numbers", number, b"e"),
+        ("values", number + text, b"u"),
+        ("pairs", text + text, b"u"),
+    )
+    either = (b"(?P<%s>(?:%s){%d}%s%s)" % (name.encode(), entry, _BATCH, _FRAME, end) for name, entry, end in kinds)
+    return re.compile(rb"\((?:" + b"|".join(either) + b")", re.DOTALL)
 
 
 def _weight(value: Any) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Literal
 
+    from gpudoctor.bundle import Verdict
+
     Where = Literal["gpu", "cpu", "mixed", "unknown", "nowhere"]
 
 CPU = "CPUExecutionProvider"
@@ -69,7 +71,7 @@ def called(
     where that was not asked or not answered; ``body``: whose input it was (``given``, ``example`` or ``built``).
     """
     seen = line.get("seen") if isinstance(line.get("seen"), dict) else {}
-    assert isinstance(seen, dict)
+    assert isinstance(seen, dict)  # noqa: S101 - said just above, for the type checker
     devices = sorted({str(node) for each in processes for node in each.get("devices") or ()})
     libraries = sorted({str(name) for each in processes for name in each.get("libraries") or ()})
     holds = bool(devices) or bool(nvml)
@@ -239,9 +241,11 @@ def _faults(line: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
     )
     if bad:
         found.append("a number in it is NaN" if bad == "NaN" else "a number in it is infinite")
-    for each in _outputs(seen, line):
-        if each.get("declared") is not None:
-            found.append(f"output {each.get('name')} has the shape {each.get('shape')}, declared is {each['declared']}")
+    found += [
+        f"output {each.get('name')} has the shape {each.get('shape')}, declared is {each['declared']}"
+        for each in _outputs(seen, line)
+        if each.get("declared") is not None
+    ]
     for name, off in _offs(seen):
         if isinstance(off, int | float) and not off <= TOLERANCE:
             found.append(f"{name} differs from the CPU's answer by {off:.1e} of its largest value (allowed: {TOLERANCE:.0e})")
@@ -273,7 +277,7 @@ def _judged(where: Where, says: str, device: str, seen: Mapping[str, Any], line:
     return None, f"answered{took}; where it computed is not proven: {says}"
 
 
-def verdict(calls: Sequence[Call]) -> str:
+def verdict(calls: Sequence[Call]) -> Verdict:
     """Return what the calls amount to: one that failed is a failure, one that could not be tried leaves it open."""
     if not calls:
         return "nothing-to-test"

@@ -107,7 +107,7 @@ def requirements_beside(file: File) -> tuple[File, ...]:
 def composed(paths: Sequence[str]) -> Given:
     """Return Compose files with what they name; raises ValueError with one sentence for what cannot be read or is no Compose file.
 
-    What they name beside them is read where it is there: a file by ``extends`` or ``env_file``, and ``.env`` beside the first.
+    What they name beside them is read where it is there: a file by ``include``, ``extends`` or ``env_file``, and ``.env`` beside the first.
     """
     import os
 
@@ -148,7 +148,7 @@ def composed(paths: Sequence[str]) -> Given:
         for each in service.all("env_file"):
             path_of = each.get("path") if each.kind == "map" else each
             if path_of is not None:
-                other(each.file, path_of.text)
+                other(made.homes.get(each.file, each.file), path_of.text)
     return Given(compose=tuple(files), compose_beside=tuple(named.values()))
 
 

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gpudoctor.explain.decide import Answer
+    from gpudoctor.explain.numbers import Numbered
 
 SCHEMA = 1
 FULL = 3
 """So many answers are given with their cure; the others by name."""
 
 
-def as_json(answers: Sequence[Answer]) -> str:
+def as_json(answers: Sequence[Answer], numbered: Sequence[Numbered] = ()) -> str:
     """Return one line of JSON, best answer first."""
     import json
 
@@ -38,7 +39,33 @@ def as_json(answers: Sequence[Answer]) -> str:
         }
         for each in answers
     ]
-    return json.dumps({"schema": SCHEMA, "matches": matches})
+    xids = [
+        {
+            "number": each.number,
+            "switch": each.switch,
+            "places": list(each.places),
+            "known": each.known,
+            "meaning": each.meaning,
+            "action": each.action,
+        }
+        for each in numbered
+    ]
+    return json.dumps({"schema": SCHEMA, "matches": matches, "xids": xids})
+
+
+def numbers(numbered: Sequence[Numbered]) -> Iterator[Line]:
+    """Yield what each Xid or SXid of the text means and what to do, a line each; nothing where there is none."""
+    if not numbered:
+        return
+    yield Line(0, "Numbered errors of the driver in this text:")
+    for each in numbered:
+        where = f" at {', '.join(each.places)}" if each.places else ""
+        if each.known:
+            yield Line(4, f"{each.name}{where}: {each.meaning}. To do: {each.action}.")
+        else:
+            said = f' It says: "{each.meaning}".' if each.meaning else ""
+            yield Line(4, f"{each.name}{where}: an unknown number.{said} To do: {each.action}.")
+    yield Line(0, "")
 
 
 def lines(answers: Sequence[Answer], marks: dict[str, str], *, asked: bool) -> Iterator[Line]:

@@ -7,6 +7,7 @@ tests need no framework, and take a tenth of a second each; what the real ones d
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gpudoctor.bundle import Api, Bundle, call
 from gpudoctor.bundle.files import Files
 from gpudoctor.facts import Facts
 from gpudoctor.host.hostfile import load
+from gpudoctor.smoke import run
 
 ROOT = Path(__file__).parent.parent.parent
 HOST = ROOT / "fixtures" / "hosts" / "ubuntu-22.04-a10g-hook.host"
@@ -23,6 +25,8 @@ NO_GPU = """A machine without a GPU.
 -- /sys/bus/pci/devices -- dir
 -- /dev -- dir
 """
+ECHO = "    return json.loads(body)"
+"""The body of an API that answers with what it is asked."""
 TYPES = """
 class HTTPRequest:
     def __init__(self, headers, body):
@@ -47,6 +51,33 @@ class Service:
         return Api() if name == "predict" else None
 
 """
+
+
+SERVER = """
+import http.server, json, os, subprocess, sys, time
+port = int(sys.argv[sys.argv.index("--port") + 1])
+{before}
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        {get}
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        {post}
+
+    def log_message(self, *words):
+        pass
+
+http.server.HTTPServer(("0.0.0.0" if "serve-gunicorn" in sys.argv else "127.0.0.1", port), Handler).serve_forever()
+"""
+WELL, ECHOES = 'self.answer(200, b"ok")', "self.answer(200, body)"
 
 
 def facts(host: Path = HOST) -> Facts:
@@ -75,3 +106,18 @@ def called(made: Bundle, **want: Any) -> call.Called:
     """Call a bundle with the Python of these tests, on the CPU unless another device is asked for."""
     asked = {"python": sys.executable, "device": "cpu", "timeout": 20.0, **want}
     return call.call(facts(), made, Files(made.root), asked.pop("checks", ()), call.Wanted(**asked), lambda *_: None)
+
+
+def gone(pid: int) -> bool:
+    """Say whether a process has ended, waiting a moment for it."""
+    for _ in range(40):
+        stat = run._stat(pid)
+        if stat is None or stat[0] == b"Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def server(get: str = WELL, post: str = ECHOES, before: str = "") -> str:
+    """Return the program of a server."""
+    return SERVER.format(get=get, post=post, before=before)

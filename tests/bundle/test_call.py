@@ -14,31 +14,10 @@ import pytest
 
 from gpudoctor.bundle import Api, Bundle, Check, Place, Tensor, call, inputs, isolate
 from gpudoctor.bundle.files import Files
-from gpudoctor.smoke import run
+from gpudoctor.host import Ran
+from gpudoctor.host.hostfile import load
 from tests.bundle import calls
-
-ECHO = "    return json.loads(body)"
-
-
-@pytest.fixture
-def tried(tmp_path, monkeypatch):
-    """Return a function that calls a bundle whose API, loader and server do what a test writes."""
-
-    def ran(predict: str = ECHO, load: str = "    return Service()\n", main: str = "", **want: object) -> call.Called:
-        monkeypatch.setenv("PYTHONPATH", calls.stand_in(tmp_path, predict, load, main))
-        return calls.called(calls.bundle(tmp_path / "bundle"), **want)
-
-    return ran
-
-
-def gone(pid: int) -> bool:
-    """Say whether a process has ended, waiting a moment for it."""
-    for _ in range(40):
-        stat = run._stat(pid)
-        if stat is None or stat[0] == b"Z":
-            return True
-        time.sleep(0.05)
-    return False
+from tests.bundle.calls import ECHO, server
 
 
 def test_an_answer_is_in_the_evidence(tried):
@@ -47,6 +26,16 @@ def test_an_answer_is_in_the_evidence(tried):
     assert done.calls[0].evidence["answer"] == '{"text": "given"}'
     assert done.calls[0].evidence["input"] == "given"
     assert (done.verdict, done.calls[0].ran_on) == ("pass", "cpu")
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_an_input_may_be_long(tried, served):
+    """An image as numbers is longer than a word on a command line may be, and arrives whole."""
+    length = "    return len(json.loads(body)['x'])"
+    program = server(post="self.answer(200, str(len(json.loads(body)['x'])).encode())")
+    done = tried(length, main=program, serve=served, body=json.dumps({"x": [0.5] * 300_000}))
+    assert done.calls[0].evidence["answer"] == "300000", done
+    assert done.command == ""
 
 
 def test_without_an_input_the_bundles_example_is_sent(tried):
@@ -105,9 +94,11 @@ def test_what_hangs_is_killed_and_told(tried, predict, load, words):
         "print('PASS gpu', flush=True)",
         'print(json.dumps({"answered": "predict", "ok": True, "ran_on": "gpu", "verdict": "pass"}), flush=True)',
         # It finds the verdict's file and knows the nonce.
-        "nonce = os.environ['GPUDOCTOR_SMOKE']; "
-        "line = json.dumps({'answered': 'predict', 'ok': True, 'nonce': nonce, 'seal': '', 'number': 9, 'processes': []}); "
-        "open(os.path.dirname(os.environ['HOME']) + '/out/verdict', 'a').write(line + chr(10))",
+        (
+            "nonce = os.environ['GPUDOCTOR_SMOKE']; "
+            "line = json.dumps({'answered': 'predict', 'ok': True, 'nonce': nonce, 'seal': '', 'number': 9, 'processes': []}); "
+            "open(os.path.dirname(os.environ['HOME']) + '/out/verdict', 'a').write(line + chr(10))"
+        ),
     ],
 )
 def test_a_lie_gains_nothing(tried, lie):
@@ -151,7 +142,7 @@ def test_nothing_is_left_behind(tried, tmp_path):
     )
     done = tried(start)
     answer = json.loads(str(done.calls[0].evidence["answer"]))
-    assert gone(answer["pid"])
+    assert calls.gone(answer["pid"])
     assert not Path(answer["home"]).parent.exists()
     assert not list((tmp_path / "bundle").rglob("__pycache__"))
 
@@ -291,3 +282,42 @@ def test_secrets_are_not_handed_on(tried, monkeypatch):
     assert {"OMP_NUM_THREADS", "PATH", "BENTOML_DO_NOT_TRACK", "PYTHONDONTWRITEBYTECODE"} <= set(names)
     assert answer["home"] == ["tmp"]
     assert isolate.environment({"LD_LIBRARY_PATH": "/x", "GITHUB_TOKEN": "t"}, "/h")["LD_LIBRARY_PATH"] == "/x"
+
+
+def test_a_process_that_has_answered_waits_for_the_drivers_list(tried, monkeypatch):
+    """Where a driver is loaded it is asked who uses the GPU while the process is there; what it does not tell is None and stops nothing."""
+    monkeypatch.setattr(call, "_DRIVER", "/proc/version")
+    began = time.monotonic()
+    done = tried(device="cuda")
+    assert time.monotonic() - began < call._NVML_WAIT
+    assert done.calls[0].ok is False
+    assert done.calls[0].evidence["nvml"] is None
+
+
+def test_of_the_drivers_list_only_its_own_processes_count(tmp_path, monkeypatch):
+    """A process of somebody else on the GPU is no evidence; one of the bundle's is, with its memory."""
+    host = load(str(calls.HOST))
+    processes = [{"pid": 4711, "memory": 1 << 28}, {"pid": 4712, "memory": 1 << 30}]
+    answer = json.dumps({"init": 0, "gpus": [{"index": 0, "uuid": "GPU-1", "processes": processes}]}).encode()
+    real = host.run
+    monkeypatch.setattr(host, "run", lambda *argv: Ran(0, answer, b"") if argv == ("nvml",) else real(*argv))
+    monkeypatch.setattr("gpudoctor.host.live.Live", lambda: host)
+    asked = call._Nvml(str(tmp_path), "", asked=True)
+    asked.look({"number": 1, "processes": [{"pid": 4711}]})
+    asked.look({"number": 2, "processes": [{"pid": 1}]})
+    assert asked.found[1] == [{"gpu": 0, "uuid": "GPU-1", "pid": 4711, "memory": 1 << 28}]
+    assert not asked.found[2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seen-1", "seen-2"]
+
+
+def test_models_of_bentomls_own_store_are_found(tmp_path):
+    """A bento that lies in the store has its models beside all bentos; one that was exported has them itself."""
+    root = tmp_path / "bentos" / "svc" / "v1"
+    root.mkdir(parents=True)
+    (root / "bento.yaml").touch()
+    assert not call._models_of_store(str(root))
+    (tmp_path / "models").mkdir()
+    assert call._models_of_store(str(root)) == str(tmp_path / "models")
+    (root / "models").mkdir()
+    assert not call._models_of_store(str(root))
+    assert not call._models_of_store(str(tmp_path))

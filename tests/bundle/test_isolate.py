@@ -11,7 +11,6 @@ import pytest
 from gpudoctor.bundle import Check, Place, isolate
 from gpudoctor.smoke.image import Container
 from tests.bundle import calls
-from tests.bundle.test_call import tried
 
 LOOK = """
     import socket

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpudoctor.bundle import call, isolate, recognise
 from tests.bundle import calls, packed
-from tests.smoke.conftest import cuda_for_onnxruntime, fake_libcuda, venv
+from tests.smoke.conftest import cuda_for_onnxruntime, fake_libcuda, venv  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PROBES = calls.ROOT / "gpudoctor" / "bundle" / "probes"
 MODEL = """
@@ -80,7 +80,7 @@ def test_a_missing_library_is_named(model, tmp_path):
         ({"FAKE_CUINIT": "804"}, "CUDA failure 804"),
     ],
 )
-def test_a_cuda_failure_is_in_the_sentence(model, tmp_path, through, cuda_for_onnxruntime, variables, words):
+def test_a_cuda_failure_is_in_the_sentence(model, tmp_path, through, cuda_for_onnxruntime, variables, words):  # noqa: F811 - a fixture
     """The other silent fallback, of a driver that refuses, is a failure with CUDA's own number."""
     through(LD_LIBRARY_PATH=str(cuda_for_onnxruntime), **variables)
     done = asked(model, tmp_path, venv("onnxruntime"))
@@ -208,10 +208,27 @@ def test_an_answer_that_is_not_the_cpus_is_a_failure(model, tmp_path, monkeypatc
     ("variables", "words"),
     [({"FAKE_DRIVER": "9000"}, "driver on your system is too old"), ({"FAKE_CUINIT": "100"}, "No CUDA GPUs are available")],
 )
-def test_pytorchs_own_reason_is_in_the_sentence(tmp_path, through, fake_libcuda, variables, words):
+def test_pytorchs_own_reason_is_in_the_sentence(tmp_path, through, fake_libcuda, variables, words):  # noqa: F811 - a fixture
     """A bundle that takes the CPU where it finds no GPU answers and fails, with what PyTorch says of the driver."""
     folder = packed.bundle("torch_good", tmp_path)
     through(LD_LIBRARY_PATH=str(fake_libcuda), **variables)
     done = asked(folder, tmp_path, packed.python("0.13"))
     assert (done.verdict, done.calls[0].ran_on) == ("fail", "cpu"), done
     assert words in done.text
+
+
+def test_each_model_of_a_repository_is_called(model, tmp_path):
+    """Of a Triton repository each model's newest version is called by its own runtime; one that only Triton can load is left open."""
+    top = tmp_path / "repository"
+    for path in ("good/1", "good/2", "half/1", "plan/1"):
+        (top / path).mkdir(parents=True)
+    for path in ("good/1", "good/2", "half/1"):
+        (top / path / "model.onnx").write_bytes(model.read_bytes())
+    half = top / "half" / "1" / "model.onnx"
+    half.write_bytes(half.read_bytes()[:-1000])
+    (top / "plan" / "1" / "model.plan").write_bytes(b"plan")
+    done = asked(top, tmp_path, venv("onnxruntime"), device="cpu")
+    assert {each.api: each.ok for each in done.calls} == {"good": True, "half": False, "plan": None}
+    assert done.verdict == "fail"
+    assert done.text.startswith("half: could not be loaded")
+    assert "2/model.onnx" in asked(top, tmp_path, venv("onnxruntime"), device="cpu", apis=("good",)).command

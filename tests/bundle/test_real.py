@@ -136,7 +136,7 @@ def _both_runtimes(folder: Path) -> None:
 def _setup(folder: Path) -> None:
     (folder / "setup.sh").write_text("#!/bin/sh\napt-get install -y libgomp1\n")
     for path in folder.rglob("bentoml.yml"):
-        edited(path, "env:\n", "env:\n  setup_sh: setup.sh\n")
+        edited(path, "\nenv:\n", "\nenv:\n  setup_sh: setup.sh\n")
 
 
 def _no_apis(folder: Path) -> None:

@@ -10,32 +10,8 @@ import pytest
 
 from gpudoctor.bundle import call, serve
 from tests.bundle import calls
-from tests.bundle.test_call import gone, tried
+from tests.bundle.calls import server
 
-SERVER = """
-import http.server, json, os, subprocess, sys, time
-port = int(sys.argv[sys.argv.index("--port") + 1])
-{before}
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def answer(self, status, body):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self):
-        {get}
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        {post}
-
-    def log_message(self, *words):
-        pass
-
-http.server.HTTPServer(("0.0.0.0" if "serve-gunicorn" in sys.argv else "127.0.0.1", port), Handler).serve_forever()
-"""
 ORT = """
 import json, tempfile
 __version__ = "1.23.2"
@@ -53,12 +29,6 @@ class InferenceSession:
         file.close()
         return file.name
 """
-WELL, ECHO = 'self.answer(200, b"ok")', "self.answer(200, body)"
-
-
-def server(get: str = WELL, post: str = ECHO, before: str = "") -> str:
-    """Return the program of a server."""
-    return SERVER.format(get=get, post=post, before=before)
 
 
 def test_it_is_asked_over_http(tried):
@@ -123,7 +93,7 @@ def test_every_process_of_it_is_stopped(tried, tmp_path):
     )
     done = tried(main=server(before=start), serve=True)
     assert done.verdict == "pass"
-    assert gone(int((tmp_path / "pid").read_text()))
+    assert calls.gone(int((tmp_path / "pid").read_text()))
 
 
 def test_the_hooks_are_in_the_servers_processes(tried, tmp_path):

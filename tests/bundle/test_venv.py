@@ -50,17 +50,31 @@ def test_it_is_built_once(made, tmp_path):
     again, heard = made()
     assert again == first
     assert heard == [f"{Path(first).parent.parent} is there already"]
-    assert made("# other\n")[0] != first
+    files = Files(str(tmp_path / "bundle"))
+    before = venv._key(("requirements.txt",), files, "python", MINOR)
+    (tmp_path / "bundle" / "requirements.txt").write_text("# other\n")
+    assert venv._key(("requirements.txt",), files, "python", MINOR) != before
 
 
-@built
-def test_one_that_was_not_finished_is_built_anew(made):
-    """A venv without its stamp is what an interrupted build leaves, and is not used."""
+def test_one_that_was_not_finished_is_built_anew(made, monkeypatch):
+    """A folder without its stamp is what an interrupted build leaves: it is made again, and what was in it is gone."""
+    steps = []
+
+    def step(argv, wrong, heard):
+        steps.append(argv[1:4])
+        Path(folder).mkdir(exist_ok=True)
+
+    monkeypatch.setattr(venv, "_done", step)
+    folder = ""
+    monkeypatch.setattr(venv, "_key", lambda *_: "key")
+    folder = f"{venv._cache()}/key"
+    Path(folder, "half").mkdir(parents=True)
     first, _ = made()
-    (Path(first).parent.parent / ".complete").unlink()
-    (Path(first).parent.parent / "half").touch()
+    assert not Path(folder, "half").exists()
+    assert first == f"{folder}/bin/python"
+    assert steps == [["-m", "venv", folder], ["-m", "pip", "install"]]
     assert made()[0] == first
-    assert not (Path(first).parent.parent / "half").exists()
+    assert len(steps) == 2
 
 
 @built
@@ -84,7 +98,7 @@ def test_without_requirements_there_is_nothing_to_build(made):
 
 
 def test_indexes_that_are_named_elsewhere_are_given_to_pip(tmp_path):
-    """pip reads the files as they are; an index that stands in another file of the bundle is named to it."""
+    """The files are read by pip as they are; an index that stands in another file of the bundle is named to it."""
     (tmp_path / "requirements.txt").write_text("--extra-index-url https://one.example/simple\nx\n")
     indexes = (
         Said("https://one.example/simple", Place("requirements.txt", 1)),

@@ -2,7 +2,7 @@
 
 import sys
 
-from gpudoctor_evidence import Failed, Wanting, parsed, png, work
+from gpudoctor_evidence import Failed, Wanting, parsed, png, work  # type: ignore[import-not-found]
 
 # Behind this program's own folder the bundle's files must not be shadowed by its neighbours.
 sys.path.pop(0)
@@ -15,7 +15,7 @@ def load(settings):
     return bentoml.load(settings["bundle"])
 
 
-def call(service, each, settings):
+def call(service, each, settings):  # noqa: ARG001 - as those of the other formats
     """Give an API a request as its HTTP layer does, and return the answer."""
     from bentoml.types import HTTPRequest
 
@@ -41,7 +41,7 @@ def watched(api):
     """Have the exceptions of an API's function kept in the list that is returned: the layer above answers them with a page."""
     import functools
 
-    kept = []
+    kept: list[Exception] = []
     function = getattr(api, "_user_func", None)
     if function is None:
         return kept
@@ -54,7 +54,7 @@ def watched(api):
             kept.append(error)
             raise
 
-    api._user_func = called
+    api._user_func = called  # noqa: SLF001 - 0.13 has no other way
     return kept
 
 

@@ -6,7 +6,7 @@ Runners of 1.0 and 1.1 are started in this process too: the application does so 
 import os
 import sys
 
-from gpudoctor_evidence import Failed, Wanting, has_null, parsed, work
+from gpudoctor_evidence import Failed, Wanting, has_null, parsed, work  # type: ignore[import-not-found]
 
 # The bundle's files must not be shadowed by this program's neighbours.
 sys.path.pop(0)
@@ -39,11 +39,11 @@ def arrays(service):
     try:
         routes = service.schema()["routes"]
         return {each["name"] for each in routes if each["output"].get("type") == "tensor"}
-    except Exception:
+    except Exception:  # noqa: BLE001 - 1.1 has no schema
         return set()
 
 
-def call(loaded, each, settings):
+def call(loaded, each, settings):  # noqa: ARG001 - as those of the other formats
     """Post a request to an API and return its answer."""
     client, of_arrays = loaded
     route = "/" + each["route"].lstrip("/")

@@ -115,7 +115,7 @@ def tried(steps):
         said = b""
         try:
             steps()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the answer
             said = str(error).encode() or b"it does not work here"
         os.write(writing, said[:1000])
         os._exit(0)
@@ -192,7 +192,8 @@ def below(top):
 
 def looked_at(pid):
     """Return which GPU nodes a process has open, which of CUDA's libraries it has loaded, and which GPUs it was told to see."""
-    devices, libraries, seen = set(), set(), {}
+    devices, libraries = set(), set()
+    seen: dict[str, str] = {}
     readable = True
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
@@ -211,10 +212,10 @@ def looked_at(pid):
                 if name.startswith(LIBRARIES):
                     libraries.add(name)
         with open(f"/proc/{pid}/environ", "rb") as file:
-            for each in file.read(4 << 20).split(b"\0"):
-                name, _, value = each.partition(b"=")
-                if name in (b"CUDA_VISIBLE_DEVICES", b"NVIDIA_VISIBLE_DEVICES"):
-                    seen[name.decode()] = value.decode("utf-8", "replace")
+            for each in file.read(4 << 20).decode("utf-8", "replace").split("\0"):
+                name, _, value = each.partition("=")
+                if name in {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"}:
+                    seen[name] = value
     except OSError:
         readable = False
     return {"pid": pid, "devices": sorted(devices), "libraries": sorted(libraries), "visible": seen, "readable": readable}
@@ -244,7 +245,7 @@ def start(settings):
     down, nod = os.pipe()
     own = dict(settings["worker"], up=up, down=down)
     environment = dict(os.environ, **settings.get("environment", {}))
-    worker = subprocess.Popen(
+    worker = subprocess.Popen(  # noqa: S603 - our own file, by the Python that runs this one
         [sys.executable, os.path.join(settings["code"], settings["program"]), json.dumps(own)],
         stdin=subprocess.DEVNULL,
         env=environment,

@@ -58,7 +58,7 @@ class Seen:
         if self.count > 200 and now - self.last < 0.2:
             return
         self.last = now
-        path = os.path.join(self.written, "%d.json" % os.getpid())
+        path = os.path.join(self.written, f"{os.getpid()}.json")
         try:
             with open(path + ".new", "w") as file:
                 json.dump(self.told(), file)
@@ -102,7 +102,7 @@ def cuda_in_use(torch):
     """Say whether this process has started CUDA by PyTorch; asking does not start it."""
     try:
         return bool(torch.cuda.is_initialized())
-    except Exception:
+    except Exception:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
         return False
 
 
@@ -112,7 +112,7 @@ def without_cuda(torch):
         return "this PyTorch was built without CUDA"
     try:
         torch.cuda.init()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
         return str(error).strip().partition("\n")[0][:300]
     return ""
 
@@ -127,11 +127,11 @@ def told_of_session(each):
             with open(path) as file:
                 each["nodes"], each["kinds"] = placement(json.load(file))
             os.unlink(path)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
             each["nodes"], each["kinds"] = None, {"": f"{type(error).__name__}: {error}"}
     try:
         after = list(each["session"].get_providers())
-    except Exception:
+    except Exception:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
         after = []
     known = ("model", "asked", "got", "nodes", "kinds", "printed", "loader", "ran", "outputs", "off")
     return dict({name: each[name] for name in known}, after=after)
@@ -139,13 +139,14 @@ def told_of_session(each):
 
 def placement(events):
     """Return how many nodes each provider ran, and the types of those nodes, from the events of a profile."""
-    found, kinds = {}, {}
+    found = {}
+    kinds: dict[str, dict[str, int]] = {}
     for event in events:
         arguments = event.get("args") or {}
         name = event.get("name", "")
         if event.get("cat") == "Node" and arguments.get("provider") and name.endswith("_kernel_time"):
             found[name] = (arguments["provider"], arguments.get("op_name", ""))
-    counts = {}
+    counts: dict[str, int] = {}
     for provider, kind in found.values():
         counts[provider] = counts.get(provider, 0) + 1
         kinds.setdefault(provider, {})
@@ -160,7 +161,7 @@ def told_of_tensorflow():
         return {}
     import gc
 
-    devices = {}
+    devices: dict[str, int] = {}
     kind = getattr(tf, "Variable", None)
     if kind is None:
         return {}
@@ -169,14 +170,14 @@ def told_of_tensorflow():
             if issubclass(type(each), kind):
                 where = str(getattr(each, "device", "") or "")
                 devices[where] = devices.get(where, 0) + 1
-        except Exception:
+        except Exception:  # noqa: BLE001, S112 - code of others: whatever it raises is told, or nothing is
             continue
     try:
         gpus = [each.name for each in tf.config.list_logical_devices("GPU")]
         peaks = {}
         for each in gpus:
             peaks[each] = int(tf.config.experimental.get_memory_info(each.rpartition("device:")[2])["peak"])
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
         return {"version": tf.__version__, "gpus": None, "variables": devices, "peak": {}, "error": str(error)[:300]}
     built = bool(tf.test.is_built_with_cuda())
     return {"version": tf.__version__, "gpus": gpus, "variables": devices, "peak": peaks, "built": built}
@@ -194,7 +195,7 @@ def unsound(value, most=2000000):
         each = todo.pop()
         looked += 1
         if isinstance(each, float):
-            if each != each:
+            if each != each:  # noqa: PLR0124 - this is how a NaN is told
                 return "NaN"
             if each in (float("inf"), float("-inf")):
                 return "infinite"
@@ -217,7 +218,8 @@ def has_null(value):
 
 def difference(one, other):
     """Return by how much two arrays differ, of the largest value of the second (at least 1); None where they cannot be compared."""
-    numpy = sys.modules.get("numpy")
+    import numpy
+
     one, other = numpy.asarray(one), numpy.asarray(other)
     if one.dtype.kind not in "fiub" or other.dtype.kind not in "fiub":
         return None
@@ -240,7 +242,7 @@ def described(name, value, declared=None):
     shape = list(getattr(value, "shape", ()))
     said = {"name": name, "shape": shape, "dtype": str(getattr(value, "dtype", type(value).__name__)), "unsound": unsound(value)}
     if declared is not None and hasattr(value, "shape"):
-        fits = len(declared) == len(shape) and all(not isinstance(a, int) or a == b for a, b in zip(declared, shape))
+        fits = len(declared) == len(shape) and all(not isinstance(a, int) or a == b for a, b in zip(declared, shape))  # noqa: B905 - strict is of Python 3.10
         if not fits:
             said["declared"] = [each if isinstance(each, (int, str)) else None for each in declared]
     return said
@@ -268,7 +270,7 @@ def hook_onnxruntime(ort):
 
         options = sess_options if sess_options is not None else ort.SessionOptions()
         options.enable_profiling = True
-        options.profile_file_prefix = os.path.join(tempfile.gettempdir(), "gpudoctor-ort-%d" % os.getpid())
+        options.profile_file_prefix = os.path.join(tempfile.gettempdir(), f"gpudoctor-ort-{os.getpid()}")
         heard = io.StringIO()
         try:
             with contextlib.redirect_stdout(heard):
@@ -305,7 +307,7 @@ def hook_onnxruntime(ort):
             each["ran"] += 1
             declared = {output.name: output.shape for output in self.get_outputs()}
             names = list(output_names or declared)
-            each["outputs"] = [described(name, value, declared.get(name)) for name, value in zip(names, values)]
+            each["outputs"] = [described(name, value, declared.get(name)) for name, value in zip(names, values)]  # noqa: B905 - strict is of Python 3.10
             if each["kept"] is None and SEEN.compare and size_of(input_feed.values()) <= MOST_BYTES:
                 each["kept"] = (names, dict(input_feed), values)
             SEEN.noted()
@@ -352,7 +354,8 @@ def size_of(values):
 
 def compare_onnxruntime():
     """Compute again what each session computed first, by the CPU's provider alone, and note how far apart the two are."""
-    ort = sys.modules.get("onnxruntime")
+    import onnxruntime as ort
+
     for each in [one for one in SEEN.sessions if one["kept"] and one["off"] is None]:
         if not set(each["got"]) - {CPU}:
             each["kept"] = None
@@ -363,9 +366,9 @@ def compare_onnxruntime():
         try:
             other = ort.InferenceSession(each["given"][0], providers=[CPU])
             again = other.run(names, feed)
-            offs = [difference(one, two) for one, two in zip(values, again)]
+            offs = [difference(one, two) for one, two in zip(values, again)]  # noqa: B905 - strict is of Python 3.10
             each["off"] = max([off for off in offs if off is not None], default=None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
             each["off"] = f"{type(error).__name__}: {str(error)[:200]}"
         del SEEN.sessions[known:]
 
@@ -424,7 +427,7 @@ def type_of(called):
 
 def counted(values):
     """Return how many tensors are on each device."""
-    found = {}
+    found: dict[str, int] = {}
     for each in values:
         where = str(each.device)
         found[where] = found.get(where, 0) + 1
@@ -459,7 +462,7 @@ def compared(torch, called, inputs, named, values):
     if not any(each.device.type == ACCELERATOR for each in (*parameters, *given, *values)) or getattr(called, "training", False):
         return None
     if sum(each.numel() * each.element_size() for each in parameters) > MOST_WEIGHTS:
-        return "not compared: its parameters are larger than %d MiB" % (MOST_WEIGHTS >> 20)
+        return f"not compared: its parameters are larger than {MOST_WEIGHTS >> 20} MiB"
     import copy
 
     try:
@@ -467,9 +470,9 @@ def compared(torch, called, inputs, named, values):
             other = copy.deepcopy(called).cpu().float()
             moved = [to_cpu(torch, each) for each in inputs]
             again = tensors(torch, other(*moved, **to_cpu(torch, named)))
-            offs = [difference(one.detach().float().cpu().numpy(), two.float().numpy()) for one, two in zip(values, again)]
+            offs = [difference(one.detach().float().cpu().numpy(), two.float().numpy()) for one, two in zip(values, again)]  # noqa: B905 - strict is of Python 3.10
         return max([off for off in offs if off is not None], default=None)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
         return f"not compared: {type(error).__name__}: {str(error)[:200]}"
 
 
@@ -497,7 +500,7 @@ class Finder:
         """Start with no search under way."""
         self.busy = set()
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name, path=None, target=None):  # noqa: ARG002 - what Python calls it with
         """Return the real spec of a module that is to be hooked, its loader wrapped; None for all others."""
         if name not in HOOKS or name in self.busy:
             return None
@@ -516,14 +519,14 @@ class Finder:
             run(module)
             try:
                 HOOKS[name](module)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
                 sys.stderr.write(f"gpudoctor: no evidence from {name}: {error}\n")
 
-        spec.loader.exec_module = exec_module
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def watch(written=None, compare=False):
+def watch(written=None, *, compare=False):
     """Put the hooks in. ``written``: a folder into which each process writes what it knows, None for none."""
     SEEN.written = written
     SEEN.compare = compare
@@ -554,7 +557,16 @@ class Told:
         os.read(self.down, 1)
 
 
-class Failed(Exception):
+def asked():
+    """Return the settings; calls with a long input stand in a file beside this one."""
+    settings = json.loads(sys.argv[1])
+    if isinstance(settings["calls"], str):
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), settings["calls"]), encoding="utf-8") as file:
+            settings["calls"] = json.load(file)
+    return settings
+
+
+class Failed(Exception):  # noqa: N818 - an answer, not an error of the program
     """An API answered with an error: a status and its words."""
 
     def __init__(self, status, text):
@@ -563,7 +575,7 @@ class Failed(Exception):
         self.status = status
 
 
-class Wanting(Exception):
+class Wanting(Exception):  # noqa: N818 - an answer, not an error of the program
     """What to call it with is not known; the text says what to give."""
 
 
@@ -575,7 +587,7 @@ def origin(error, root):
         name = trace.tb_frame.f_code.co_filename
         path = os.path.abspath(name)
         if root and not name.startswith("<") and path.startswith(os.path.abspath(root) + os.sep):
-            found = "%s:%d" % (os.path.relpath(path, root), trace.tb_lineno)
+            found = f"{os.path.relpath(path, root)}:{trace.tb_lineno}"
         trace = trace.tb_next
     return found
 
@@ -601,7 +613,7 @@ def work(load, call):
 
     ``load(settings)`` returns the service; ``call(service, each, settings)`` the answer: ``text`` and, where there are such, ``values``.
     """
-    settings = json.loads(sys.argv[1])
+    settings = asked()
     told = Told(settings.get("up", -1), settings.get("down", -1))
     root = settings["bundle"]
     told(phase="load", rung="load")
@@ -609,7 +621,7 @@ def work(load, call):
     began = time.monotonic()
     try:
         service = load(settings)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
         told(failed="load", seen=SEEN.told(), **said(error, root))
         leave()
     told(loaded=True, seconds=round(time.monotonic() - began, 3))
@@ -631,7 +643,7 @@ def one(told, service, each, settings, call):
         line["outputs"] = answer.get("outputs", [])
     except Wanting as error:
         line.update(ok=None, text=str(error))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - code of others: whatever it raises is told, or nothing is
         line.update(said(error, settings["bundle"]), ok=False)
     line["seconds"] = round(time.monotonic() - began, 4)
     if sys.modules.get("onnxruntime") is not None:
@@ -681,11 +693,12 @@ def fed(body, name, only):
             if isinstance(inside, dict) and name in inside:
                 return inside[name]
         # The request of the v2 protocol: a list of names, shapes and data.
-        for one in body.get("inputs") if isinstance(body.get("inputs"), list) else ():
+        listed = body.get("inputs")
+        for one in listed if isinstance(listed, list) else ():
             if isinstance(one, dict) and one.get("name") == name:
                 return shaped(one)
-        if only and isinstance(body.get("inputs"), list):
-            return body["inputs"]
+        if only and isinstance(listed, list):
+            return listed
         if only and "shape" not in body:
             raise KeyError("the input has no {}: it has {}".format(name, ", ".join(map(str, body))))
     if only:

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from gpudoctor_evidence import fed, given, numbers, tidy, work
+from gpudoctor_evidence import fed, given, numbers, tidy, work  # type: ignore[import-not-found]
 
 # The bundle's files must not be shadowed by this program's neighbours.
 sys.path.pop(0)
@@ -43,7 +43,7 @@ def load(settings):
     return ort.InferenceSession(path, providers=[*(known or ["CUDAExecutionProvider"]), "CPUExecutionProvider"])
 
 
-def call(session, each, settings):
+def call(session, each, settings):  # noqa: ARG001 - as those of the other formats
     """Run it once."""
     import numpy
 
@@ -63,7 +63,7 @@ def call(session, each, settings):
             feed[one.name] = numpy.asarray(value, dtype=kind)
     values = session.run(None, feed)
     names = [output.name for output in session.get_outputs()]
-    shapes = ["{}{}".format(name, list(getattr(value, "shape", ()))) for name, value in zip(names, values)]
+    shapes = ["{}{}".format(name, list(getattr(value, "shape", ()))) for name, value in zip(names, values)]  # noqa: B905 - strict is of Python 3.10
     return {"text": ", ".join(shapes), "values": None}
 
 

@@ -1,16 +1,16 @@
-"""A TensorFlow SavedModel: its serving signature, called once."""
+"""A TensorFlow SavedModel: its signatures, each called once."""
 
 import os
 import sys
 
-from gpudoctor_evidence import Wanting, described, fed, given, numbers, tidy, work
+from gpudoctor_evidence import Wanting, described, fed, given, numbers, tidy, work  # type: ignore[import-not-found]
 
 # The bundle's files must not be shadowed by this program's neighbours.
 sys.path.pop(0)
 
 
 def load(settings):
-    """Return the loaded model and its serving signature."""
+    """Return the loaded model and its signatures."""
     import tensorflow as tf
 
     if settings["device"] == "cuda" and not tf.config.list_physical_devices("GPU"):
@@ -22,15 +22,16 @@ def load(settings):
     signatures = dict(model.signatures)
     if not signatures:
         raise ValueError("the SavedModel has no signature: it can only be called by the program that wrote it")
-    return model, signatures.get("serving_default") or next(iter(signatures.values()))
+    return model, signatures
 
 
-def call(loaded, each, settings):
-    """Call the signature once."""
+def call(loaded, each, settings):  # noqa: ARG001 - as those of the other formats
+    """Call the signature that the API is, once."""
     import numpy
     import tensorflow as tf
 
-    _, signature = loaded
+    _, signatures = loaded
+    signature = signatures.get(each["api"]) or signatures.get("serving_default") or next(iter(signatures.values()))
     body = given(each)
     if isinstance(body, dict) and set(body) == {"instances"}:
         body = body["instances"]

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from gpudoctor_evidence import Failed, Told, has_null, parsed, png, said, unsound, visible
+from gpudoctor_evidence import Failed, Told, asked, has_null, parsed, png, said, unsound, visible  # type: ignore[import-not-found]
 
 STARTUP_FAILED = (b"Application startup failed", b"Worker failed to boot")
 """What uvicorn and gunicorn print; these words end the waiting sooner and decide nothing else."""
@@ -28,13 +28,13 @@ class Server:
         self.failed = 0
         self.first = None
         self.last = []
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 - the bundle's own server, because the user asked for it
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         )
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
-        for line in self.process.stdout:
+        for line in self.process.stdout or ():
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
             self.last = ([*self.last, line.decode("utf-8", "replace").strip()[:300]])[-60:]
@@ -50,7 +50,7 @@ def ask(port, method, path, body, headers, timeout):
         connection.request(method, path, body=body, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read(32 << 20)
-    except socket.timeout:
+    except socket.timeout:  # noqa: UP041 - they are one since Python 3.10
         return None, b"takes the connection and does not answer"
     except ConnectionRefusedError:
         return None, b"does not listen"
@@ -101,7 +101,7 @@ def known(folder):
 
 def since(before, now):
     """Return what ran between two looks, of all processes together."""
-    merged = {}
+    merged: dict[str, dict[str, list[object]]] = {}
     for pid, frameworks in now.items():
         for name, one in frameworks.items():
             earlier = before.get(pid, {}).get(name, {})
@@ -167,10 +167,10 @@ def arrays(port):
 
 def main():
     """Start the server, wait for it, call its APIs."""
-    settings = json.loads(sys.argv[1])
+    settings = asked()
     told = Told(settings.get("up", -1), settings.get("down", -1))
     told(phase="serve", rung="serve")
-    folder = os.path.join(os.environ.get("HOME") or "/tmp", "evidence")
+    folder = os.path.join(os.environ.get("HOME") or "/tmp", "evidence")  # noqa: S108 - HOME is a folder of this run
     os.makedirs(folder, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from gpudoctor_evidence import Wanting, given, numbers, tidy, work
+from gpudoctor_evidence import Wanting, given, numbers, tidy, work  # type: ignore[import-not-found]
 
 # The bundle's files must not be shadowed by this program's neighbours.
 sys.path.pop(0)
@@ -21,7 +21,7 @@ def load(settings):
             try:
                 torch.cuda.init()
                 why = "it does not say why"
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - what it says is the result
                 why = str(error)
         raise RuntimeError(f"torch.cuda.is_available() is False: {why}")
     if settings["kind"] == "torch-export":

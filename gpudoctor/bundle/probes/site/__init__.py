@@ -1,0 +1,1 @@
+"""The folder that stands first in PYTHONPATH of a bundle's server."""
