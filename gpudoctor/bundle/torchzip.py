@@ -102,7 +102,12 @@ def read(stream: BinaryIO, start: int = 0, end: int | None = None, depth: int = 
         return Zip("other", broken.state, str(broken), 0, "", (), ())
     except Short as short:
         return Zip("other", "damaged", f"its directory is cut off: {short}", 0, "", (), ())
-    return _Reader(stream, base, end, members, depth).archive()
+    reader = _Reader(stream, base, end, members, depth)
+    stream.seek(start)
+    if base > start and stream.read(4) == MAGIC:
+        # A member that is an archive itself (a .pt2 has one) has a directory of its own, which is the last where the rest is cut off.
+        reader.wrong("truncated", f"it ends at byte {end - start:,}, and the directory there is that of an archive within it")
+    return reader.archive()
 
 
 def is_zip(stream: BinaryIO) -> bool:

@@ -80,7 +80,8 @@ def execute(
 ) -> Done:
     """Carry a plan out. The journal's lock is held by the caller; ``verify`` gets the commands that ran, and says what is wrong after.
 
-    Raises NotWritten where not even the journal could be written; then nothing was changed.
+    A plan of which all is left to the user has no entry in the journal. Raises NotWritten where not even the journal could be written;
+    then nothing was changed.
     """
     stale = _stale(hands.disk, plan.changes)
     if stale is not None:
@@ -88,6 +89,9 @@ def execute(
             problem=f"Nothing was changed: {stale} is no longer what the plan saw; run the command again.", step="compare"
         )
     wanted, left = _commands(hands, plan.then, allow_restart=allow_restart)
+    if not (plan.changes or wanted or undoes):
+        # All is left to the user (a reboot): an entry would offer to take back what was never done, in place of the fix before it.
+        return Done(left=left)
     entry = _entry(hands, plan, rules, wanted, left, undoes)
     journal = hands.journal
     with _uninterrupted() as interruption:

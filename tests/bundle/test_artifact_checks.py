@@ -495,6 +495,19 @@ def test_the_guides_class_that_is_not_bundled(tmp_path):
     assert not packed(tmp_path, "model.pt", data, "torch-pickle", pip="bentoml text-model")
 
 
+def test_what_conda_brings_is_known(tmp_path):
+    """The guide's bundle has PyTorch from conda, under conda's name: that leaves no doubt about the class that is missing."""
+    data = b"\x80\x04" + short("text_model") + short("TextClassificationModel") + b"\x93)\x81."
+    path = tmp_path / "artifacts/model.pt"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    asked = [Required("bentoml", "==0.13.2", "", "pip", Place("requirements.txt", 1))]
+    asked += [Required(name, "", "", "conda", Place("environment.yml", 3)) for name in ("pytorch", "torchtext", "cudatoolkit")]
+    artifact = Artifact("model", "torch-pickle", "artifacts/model.pt", Place("bentoml.yml", 9))
+    bundle = Bundle("bentoml-0.13", "x", str(tmp_path), artifacts=(artifact,), requirements=tuple(asked))
+    assert found(examined(tmp_path, bundle)) == [("module-not-bundled", "error")]
+
+
 def test_packages_that_are_not_required(tmp_path):
     """A module of a known package asks for that package; one that another requirement brings is there."""
     data = b"\x80\x04" + short("sklearn.linear_model._logistic") + short("LogisticRegression") + b"\x93)\x81."

@@ -13,9 +13,10 @@ import time
 
 import pytest
 
-from gpudoctor.fix import journal, write
+from gpudoctor.fix import apply, journal, write
 from gpudoctor.fix.write import NotWritten
 from gpudoctor.host import Ran
+from gpudoctor.model import REBOOT, Plan
 from tests.fix import transaction
 from tests.fix.transaction import NEW, OLD
 
@@ -295,3 +296,15 @@ def test_a_signal_takes_back(tmp_path):
         done = transaction.carry_out(root, run=run)
         assert number.name in done.problem
         assert transaction.state(root) == OLD
+
+
+def test_what_is_all_left_to_the_user_makes_no_entry(tmp_path):
+    """A plan of a reboot alone changes nothing, so there is nothing to take back, and an undo still means the fix before it."""
+    root = transaction.make_root(tmp_path)
+    first = transaction.carry_out(root)
+    using = transaction.hands(root)
+    using.journal.lock(wait=20)
+    done = apply.execute(using, Plan((), (REBOOT,), (), (), (), ()), ["area/rule"], allow_restart=True)
+    using.journal.unlock()
+    assert done == apply.Done(left=(REBOOT,))
+    assert [entry.id for entry in using.journal.entries()] == [first.id]

@@ -20,10 +20,10 @@ START = (
 )
 
 
-def found_rules(part: str) -> list[str]:
-    """Return the rules of the root causes in doctor's JSON, the first to mend first."""
+def found_rules(part: str, *, hints: bool = False) -> list[str]:
+    """Return the rules of the root causes in doctor's JSON, the first to mend first; hints only where they are asked for."""
     report = json.loads(next(line for line in part.split("\n") if line.startswith("{")))
-    return [each["rule"] for each in report["findings"] if each["because_of"] is None and each["severity"] != "hint"]
+    return [each["rule"] for each in report["findings"] if each["because_of"] is None and (hints or each["severity"] != "hint")]
 
 
 def modes(part: str) -> list[str]:

@@ -231,7 +231,7 @@ _MAKERS = (
     "_cast",
 )
 _FUNCTIONS = _set(
-    "scalar dtype ndarray _mareconstruct device Size newObj frombuffer rebuild reconstruct unpickle load_from_bytes _function_setstate _class_setstate "
+    "scalar dtype ndarray _mareconstruct _get_layout device Size newObj frombuffer rebuild reconstruct unpickle load_from_bytes _function_setstate _class_setstate "
     "_builtin_type subimport dynamic_subimport _gen_ellipsis _gen_not_implemented _lookup_class_or_track _fill_function "
     "_rehydrate_skeleton_class _empty_cell_value _get_cell_contents parametrized_type_hint_getinitargs loads _loads _load_type "
     "_import_module _get_attr _setitems restore_type_tag build_intlist build_tensorlist build_doublelist build_boollist "
@@ -246,12 +246,12 @@ _SUSPICIOUS = _set(
 
 DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
-    "cv2": "opencv-python opencv-python-headless opencv-contrib-python opencv-contrib-python-headless",
+    "cv2": "opencv-python opencv-python-headless opencv-contrib-python opencv-contrib-python-headless opencv py-opencv",
     "PIL": "pillow",
     "yaml": "pyyaml",
     "skimage": "scikit-image",
     "bs4": "beautifulsoup4",
-    "torch": "torch",
+    "torch": "torch pytorch pytorch-gpu pytorch-cpu",
     "torchvision": "torchvision",
     "torchaudio": "torchaudio",
     "torchtext": "torchtext",
@@ -363,10 +363,25 @@ _TRANSITIVE = {
     "networkx": _BRING_TORCH,
     "sympy": _BRING_TORCH,
 }
+_CONDA = {
+    "pytorch": "torch", "pytorch-gpu": "torch", "pytorch-cpu": "torch", "opencv": "opencv-python", "py-opencv": "opencv-python",
+    "py-xgboost": "xgboost", "py-xgboost-gpu": "xgboost", "tensorflow-mkl": "tensorflow", "python-xgboost": "xgboost",
+}  # fmt: skip
+"""What conda calls packages that pip calls otherwise."""
 _OTHERS_KNOWN = _set(
     "requests flask fastapi uvicorn gunicorn starlette httpx aiohttp click jinja2 typing-extensions packaging six certifi urllib3 idna "
-    "charset-normalizer prometheus-client psutil boto3 sqlalchemy matplotlib seaborn pip setuptools wheel python cudatoolkit "
-    "pytorch-cuda cudnn werkzeug markupsafe protobuf grpcio ujson orjson msgpack python-multipart"
+    "charset-normalizer prometheus-client psutil boto3 botocore s3transfer jmespath sqlalchemy matplotlib seaborn pip setuptools wheel "
+    "python cudatoolkit pytorch-cuda pytorch-mutex cudnn werkzeug markupsafe protobuf grpcio ujson orjson msgpack python-multipart "
+    "a2wsgi aiohappyeyeballs aiosignal aiosqlite annotated-types annotated-doc anyio asgiref cattrs click-option-group colorama "
+    "coloredlogs cuda-toolkit cuda-bindings cuda-pathfinder deprecated exceptiongroup filelock flatbuffers frozenlist fs fsspec "
+    "googleapis-common-protos h11 hf-xet httpcore httpx-ws huggingface-hub humanfriendly importlib-metadata inflection kantoku "
+    "markdown-it-py mdurl ml-dtypes mpmath multidict mypy-extensions nvidia-ml-py pathspec pip-requirements-parser propcache "
+    "pydantic-core pygments pyparsing python-dotenv python-json-logger pyzmq questionary rich schema shellingham simple-di sniffio "
+    "tabulate tomli tomli-w tornado triton typer typing-inspection tzdata uv uvloop watchfiles wcwidth wrapt wsproto yarl zipp circus "
+    "appdirs async-timeout backports-asyncio-runner contextlib2 itsdangerous blinker greenlet alembic databricks-sdk docker gitpython "
+    "graphene mako sqlparse pyjwt cachetools kiwisolver contourpy cycler fonttools py-zipkin ruamel-yaml sqlalchemy-utils configparser "
+    "gputil python-editor thriftpy2 ply absl-py astunparse gast google-pasta grpcio-status h5py libclang namex opt-einsum optree "
+    "tensorboard termcolor tensorflow-io-gcs-filesystem patsy cloudpickle loguru humanize watchdog websockets pytest"
 )
 """Packages that bring modules of their own name alone, and no model's classes."""
 _SAYS_WHAT_IT_NEEDS = frozenset({"bentoml-0.13", "bentoml-1", "mlflow"})
@@ -620,11 +635,17 @@ def _known(bundle: Bundle) -> _Known:
             if parts[-1] == "__init__":
                 parts.pop()
             own.update(".".join(parts[: index + 1]) for index in range(len(parts)))
-    asked = frozenset(each.name for each in bundle.requirements)
+    asked = frozenset(
+        _CONDA.get(each.name, each.name) if each.installer == "conda" else each.name for each in bundle.requirements
+    )
     modules = set[str]()
     for names in DISTRIBUTIONS.values():
         modules.update(names.split())
-    strange = asked - modules - _OTHERS_KNOWN - _BRING_NUMPY - _BRING_PANDAS
+    strange = {
+        name
+        for name in asked - modules - _OTHERS_KNOWN - _BRING_NUMPY - _BRING_PANDAS
+        if not name.startswith(("nvidia-", "opentelemetry-", "types-"))
+    }
     zipped = any(root.endswith((".zip", ".whl", ".egg")) for root in bundle.import_roots)
     return _Known(frozenset(own), frozenset(name.partition(".")[0] for name in own), asked, zipped, not strange and not zipped)
 

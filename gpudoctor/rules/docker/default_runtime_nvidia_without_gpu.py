@@ -6,7 +6,7 @@ failed: libnvidia-ml.so.1". The card was taken out, or daemon.json was copied fr
 
 How it is told from its look-alikes: with the GPU on the bus and no driver it is `host/driver-not-installed`,
 and the default runtime is right; a machine that never had a GPU and leaves the default runtime alone has only
-`host/no-nvidia-gpu`.
+`host/no-nvidia-gpu`. It does not follow from that one: its cure needs no GPU.
 
 Cure: take "default-runtime" out of daemon.json and restart Docker. Containers that were created under it keep
 the runtime that they have, and must be created anew.
@@ -79,7 +79,6 @@ RULE = Rule(
     "the default runtime is nvidia, and there is no GPU",
     check,
     breaks=("container",),
-    follows=("host/no-nvidia-gpu",),
     fix=fix,
     signs=(
         "libnvidia-ml.so.1: cannot open shared object file",

@@ -1,8 +1,9 @@
 """The GPU's device nodes have a mode that nobody can have meant.
 
 NVreg_DeviceFileMode is a number, and the kernel reads `666` as decimal: that is 01232 in octal, write without read.
-nvidia-modprobe then gives every node this mode, again and again, and nvidia-container-cli says "initialization
-error: nvml error: insufficient permissions". A leading zero makes it octal: `0666`.
+nvidia-modprobe then gives every node this mode, again and again; nvidia-smi says "Failed to initialize NVML: Insufficient
+Permissions" to everybody but root, and nvidia-container-cli "initialization error: nvml error: insufficient permissions". A leading zero
+makes it octal: `0666`.
 
 How it is told from its look-alikes: with `host/device-permissions-group` the mode is a sane 0660. In
 /proc/driver/nvidia/params the value is always printed in decimal, where 438 is the right one (0666). A wrong line in
@@ -160,8 +161,11 @@ RULE = Rule(
     needs=("gpu", "module", "driver"),
     fix=fix,
     signs=(
+        "nvmlerror_nopermission",
+        "failed to initialize nvml: insufficient permissions",
         "nvml error: insufficient permissions",
         "nvreg_devicefilemode",
+        "/dev/nvidia?: permission denied",
         "~ devicefilemode",
     ),
 )
