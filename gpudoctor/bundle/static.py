@@ -41,7 +41,7 @@ def examine(bundle: Bundle, files: Files, facts: Facts, found: Iterable[Check] =
             checks.extend(module.check(bundle, files, facts))
         except NoAnswer as missed:
             checks.append(
-                Check(f"{name}-not-told", "unknown", f"Cannot tell all about the bundle's {name}: {missed}.", Place(""))
+                Check("check-not-told", "unknown", f"Cannot tell all about the bundle's {name}: {missed}.", Place(""))
             )
         except Exception as broken:  # noqa: BLE001 - a bundle is other people's data, and one check must not hide the others
             what = f"{type(broken).__name__}: {broken}"

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.amount import need_real
+
 ROOT = Path(__file__).parent.parent.parent
 SERVICES = Path(__file__).with_name("services")
 _FRAMEWORKS = ROOT / ".cache" / "frameworks"
@@ -22,8 +24,7 @@ _CACHE = ROOT / ".cache" / "bundles"
 
 def python(generation: str) -> str:
     """Return the Python that has BentoML ``0.13`` or ``1``; skips where there is none, and in the quick suite, whose time they would take."""
-    if not os.environ.get("GPUDOCTOR_REAL"):
-        pytest.skip("real BentoML: run with GPUDOCTOR_REAL=1, as .ci/run does")
+    need_real("the real BentoML")
     venv = _FRAMEWORKS / f"bentoml-{generation}"
     if not (venv / ".made-for").is_file():
         pytest.skip(f"needs BentoML {generation}: scripts/frameworks makes its environment")

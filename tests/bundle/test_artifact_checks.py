@@ -20,6 +20,7 @@ from gpudoctor.bundle import Artifact, Bundle, Place, Required, Said
 from gpudoctor.bundle.checks import artifacts, pickles
 from gpudoctor.bundle.files import Files
 from gpudoctor.host import NoAnswer
+from tests.amount import REAL
 
 ROOT = Path(__file__).parents[2]
 TORCH = ROOT / ".cache/frameworks/torch/bin/python"
@@ -462,7 +463,7 @@ for name, value in values.items():
 """
 
 
-@pytest.mark.skipif(not TORCH.exists(), reason="needs .cache/frameworks/torch")
+@pytest.mark.skipif(not (REAL and TORCH.exists()), reason="needs GPUDOCTOR_REAL=1 and .cache/frameworks/torch")
 def test_what_torch_and_numpy_pickle_is_no_finding(tmp_path):
     """Modules, tensors, optimisers, arrays and random states of the real frameworks are not dangerous, as pickles and as archives."""
     out = tmp_path / "out"
@@ -572,7 +573,7 @@ def test_where_tensors_were_saved(tmp_path, device, gpus, severities):
     assert found(checks) == [("saved-on-cuda", severity) for severity in severities]
 
 
-@pytest.mark.skipif(not TORCH.exists(), reason="needs .cache/frameworks/torch")
+@pytest.mark.skipif(not (REAL and TORCH.exists()), reason="needs GPUDOCTOR_REAL=1 and .cache/frameworks/torch")
 def test_a_state_dict_that_bentoml_takes_for_torchscript(tmp_path):
     """BentoML 0.13 opens each zip as TorchScript: weights alone fail there, and are told elsewhere."""
     code = "import sys, torch; torch.save(torch.nn.Linear(2, 2).state_dict(), sys.argv[1])"

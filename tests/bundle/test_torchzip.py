@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gpudoctor.bundle import h5, safetensors, savedmodel_pb, torchzip
+from tests.amount import need_real
 
 TORCH = Path(__file__).parents[2] / ".cache/frameworks/torch/bin/python"
 _MAKE = """
@@ -39,6 +40,7 @@ torch.export.save(torch.export.export(model, (torch.rand(2, 3),)), folder + "/mo
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Files that the real torch wrote."""
+    need_real("the real torch")
     if not TORCH.exists():
         pytest.skip("needs .cache/frameworks/torch")
     folder = tmp_path_factory.mktemp("torch")

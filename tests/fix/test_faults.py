@@ -17,6 +17,7 @@ from gpudoctor.fix import apply, journal, write
 from gpudoctor.fix.write import NotWritten
 from gpudoctor.host import Ran
 from gpudoctor.model import REBOOT, Plan
+from tests import amount
 from tests.fix import transaction
 from tests.fix.transaction import NEW, OLD
 
@@ -173,7 +174,7 @@ def test_death_while_recovering_is_recovered_too(tmp_path, monkeypatch):
 
 def test_sigkill_at_random_moments(tmp_path):
     """Killed by a real signal at a random moment, each file is old or new, and the next run makes the rest right."""
-    rounds = 500
+    rounds = 500 if amount.FULL else 120
     chance = random.Random(11)
     interrupted = 0
     started = time.monotonic()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpudoctor.smoke import climb, run
+from tests.amount import need_real
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,7 @@ def cuda_for_onnxruntime(fake_libcuda: Path, tmp_path_factory: pytest.TempPathFa
 
 def venv(framework: str) -> Path:
     """Return the Python of a framework's venv, and skip with the reason where scripts/frameworks has not made it."""
+    need_real(f"the real {framework}")
     python = FRAMEWORKS / framework / "bin" / "python"
     if not python.exists():
         pytest.skip(f"scripts/frameworks makes the venv of {framework}")
