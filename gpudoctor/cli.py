@@ -591,7 +591,9 @@ def _smoke_bundle(ask: Callable[[Any], Any], recorded: str | None, *, as_json: b
         _, each = next(_hosts(None if recorded is None else [recorded], None))
         if each is None:
             raise typer.Exit(USAGE)
-        done = command.run(Facts(each), asked, lambda _, line: None if as_json or not line.get("says") else _complain(str(line["says"])))
+        done = command.run(
+            Facts(each), asked, lambda _, line: None if as_json or not line.get("says") else _complain(str(line["says"]))
+        )
     except ValueError as wrong:
         _complain(str(wrong))
         raise typer.Exit(USAGE) from None

@@ -257,7 +257,7 @@ def test_dotenv_beside_the_first_file_and_the_shell_decide(tmp_path):
         ("services: [a]\n", b":1: services must be a mapping"),
         ("- a\n", b":1: there is no mapping at the top"),
         ("services:\n  a:\n    image: ${TAG\n", b":3: a brace that is not closed"),
-        ("services:\n  a:\n    deploy: {resources: {reservations: [gpu]}}\n", b":3: reservations must be a mapping"),
+        ("services:\n  a:\n    deploy: {resources: [gpu]}\n", b":3: resources must be a mapping"),
     ],
 )
 def test_what_is_no_compose_file_is_said_with_its_line(gpudoctor, tmp_path, text, says):
@@ -411,3 +411,59 @@ def test_no_rule_crashes_on_a_damaged_host_or_a_damaged_file():
             assert diagnosis.crashed == (), path.name
             judged += bool(diagnosis.findings)
     assert judged > 40
+
+
+def test_what_is_included_is_a_project_of_its_own(tmp_path):
+    """Included files have their own folder, .env and env_file; the including project's variables go before theirs; cycles end."""
+    for name, text in {
+        "compose.yml": "include: [{path: a/x.yml, project_directory: a/b}, {path: [c.yml, d.yml], env_file: c.env}, gone.yml]\n"
+        "services: {web: {image: nginx}}\n",
+        "a/x.yml": "include: [y.yml, ../../compose.yml]\nservices: {one: {image: 'i:${V}', extends: {file: z.yml, service: base}}}\n",
+        "a/b/y.yml": "services: {two: {image: 'i:${V}', env_file: y.env}}\n",
+        "a/b/y.env": "K=1\n",
+        "a/b/.env": "V=b\nW=b\n",
+        "a/b/z.yml": "services: {base: {runtime: nvidia}}\n",
+        ".env": "W=outer\n",
+        "c.env": "V=c\n",
+        "c.yml": "services: {three: {image: '${V}:${W}', gpus: all}}\n",
+        "d.yml": "services: {three: {shm_size: 1g, gpus: !reset null}}\n",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    facts = Facts(load(HOST), read([str(tmp_path / "compose.yml")]))
+    found = {each.name: each for each in facts.composed.services}
+    assert {name: each.value.get("image").text for name, each in found.items()} == {
+        "web": "nginx",
+        "one": "i:b",
+        "two": "i:b",
+        "three": "c:outer",
+    }
+    assert found["one"].by_runtime
+    assert {name: each.text for name, each in found["two"].environment.items()} == {"K": "1"}
+    assert found["three"].requests == ()
+    assert found["three"].value.get("shm_size").text == "1g"
+    places = [(each.file.rpartition("/")[2], each.text) for each in facts.composed.merged.includes]
+    assert places == [("x.yml", "../../compose.yml"), ("compose.yml", "gone.yml")]
+
+
+def test_files_that_include_each_other_many_times_end_soon(tmp_path):
+    """Each of 25 files includes the next one twice: 33 million ways, of which a hundred are followed."""
+    for number in range(25):
+        (tmp_path / f"{number}.yml").write_text(
+            f"include: [{number + 1}.yml, {number + 1}.yml]\nservices: {{s{number}: {{image: x}}}}"
+        )
+    (tmp_path / "25.yml").write_text("services: {last: {image: x}}\n")
+    start = time.monotonic()
+    facts = Facts(load(HOST), read([str(tmp_path / "0.yml")]))
+    assert facts.composed.merged.includes
+    assert time.monotonic() - start < 5
+
+
+def test_count_all_in_capitals_is_taken(tmp_path):
+    """Compose reads `count: ALL` as all GPUs, so that no rule finds anything in it."""
+    file = tmp_path / "compose.yml"
+    file.write_text(BASE.replace("count: 1", "count: ALL"))
+    diagnosis = engine.diagnose(Facts(load(HOST), read([str(file)])), [engine.load("compose", "compose_gpu_request_incomplete")])
+    assert diagnosis.findings == ()
+    assert diagnosis.passed

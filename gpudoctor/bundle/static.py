@@ -40,9 +40,7 @@ def examine(bundle: Bundle, files: Files, facts: Facts, found: Iterable[Check] =
         try:
             checks.extend(module.check(bundle, files, facts))
         except NoAnswer as missed:
-            checks.append(
-                Check("check-not-told", "unknown", f"Cannot tell all about the bundle's {name}: {missed}.", Place(""))
-            )
+            checks.append(Check("check-not-told", "unknown", f"Cannot tell all about the bundle's {name}: {missed}.", Place("")))
         except Exception as broken:  # noqa: BLE001 - a bundle is other people's data, and one check must not hide the others
             what = f"{type(broken).__name__}: {broken}"
             text = f"The check of the bundle's {name} broke, which is a fault of gpudoctor: {what[:200]}."

@@ -168,7 +168,12 @@ def _no_bundle(want: Asked, check: Check) -> Result:
 
 
 def _judged(
-    facts: Facts, want: Asked, bundle: Bundle, files: Files, static: tuple[Check, ...], heard: Callable[[str, dict[str, Any]], None]
+    facts: Facts,
+    want: Asked,
+    bundle: Bundle,
+    files: Files,
+    static: tuple[Check, ...],
+    heard: Callable[[str, dict[str, Any]], None],
 ) -> Result:
     errors = [each for each in static if each.severity == "error"]
     first = f"{_counted(len(errors))} by the static pass" if errors else ""

@@ -5,7 +5,7 @@ A rule's ``signs`` say how its failure looks. The language, where letters are lo
 
 - ``could not select device driver``: these words.
 - ``libcublaslt.so.<n>``: ``<n>`` is a number, ``(suspend|resume)`` one of several, ``?`` a gap of up to 20 signs, ``*`` one of up to 200.
-- ``out of memory + gpu``: both in one stretch of text, for words that say nothing alone.
+- ``out of memory + gpu``: both near each other (NEAR), for words that say nothing alone.
 - ``~ /snap/``: a hint, which counts only for a rule of which another sign was seen.
 
 A phrase begins and ends at a word's edge, unless it begins or ends with ``*``. "NVRM:" is taken out of the text, so no sign has it.
@@ -17,18 +17,22 @@ commoner failure comes first.
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from itertools import compress
 from typing import TYPE_CHECKING
 
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gpudoctor.model import Rule
 
 GAPS = {"?": 20, "*": 200}
 """The most that a gap stands for, in signs without blanks."""
+
+NEAR = 1000
+"""Bytes of text that may lie between the phrases of a sign: what is further away is of something else."""
 
 LEAST = 0.1
 """A score below is no answer."""
@@ -99,24 +103,51 @@ class _Window:
         self.squeezed = text.translate(None, _DROPPED).lower()
         self._places: list[int] = []
         self._spans: dict[Phrase, tuple[int, int] | None] = {}
+        self._all: dict[Phrase, list[tuple[int, int]]] = {}
+
+    def spans(self, wanted: Sequence[Phrase]) -> list[tuple[int, int]] | None:
+        """Return where in the text phrases are near each other, None where they are not."""
+        firsts: list[tuple[int, int]] = []
+        for each in wanted:
+            span = self.span(each)
+            if span is None:
+                return None
+            firsts.append(span)
+        if len(firsts) == 1 or max(start for start, _ in firsts) - min(start for start, _ in firsts) <= NEAR:
+            return firsts
+        for place in self._every(wanted[0]):
+            near = [self._nearest(each, place[0]) for each in wanted[1:]]
+            if all(abs(start - place[0]) <= NEAR for start, _ in near):
+                return [place, *near]
+        return None
 
     def span(self, wanted: Phrase) -> tuple[int, int] | None:
         """Return where in the text a phrase first is, None where it is not."""
         for literal in wanted.literals:
             if literal in self.squeezed:
                 if wanted not in self._spans:
-                    self._spans[wanted] = self._find(wanted)
+                    self._spans[wanted] = next(self._find(wanted), None)
                 return self._spans[wanted]
         return None
 
-    def _find(self, wanted: Phrase) -> tuple[int, int] | None:
+    def _every(self, wanted: Phrase) -> list[tuple[int, int]]:
+        if wanted not in self._all:
+            self._all[wanted] = list(self._find(wanted))
+        return self._all[wanted]
+
+    def _nearest(self, wanted: Phrase, place: int) -> tuple[int, int]:
+        """Return the place of a phrase that is nearest to another place."""
+        every = self._every(wanted)
+        at = bisect(every, (place, 0))
+        return min(every[max(at - 1, 0) : at + 1], key=lambda span: abs(span[0] - place))
+
+    def _find(self, wanted: Phrase) -> Iterator[tuple[int, int]]:
         for found in re.finditer(wanted.pattern or re.escape(wanted.literals[0]), self.squeezed):
             if not self._places:
                 self._places = list(compress(range(len(self.text)), self.text.translate(_IS_KEPT)))
             start, end = self._places[found.start()], self._places[found.end() - 1] + 1
             if (wanted.open_start or self._edge(start)) and (wanted.open_end or self._edge(end)):
-                return start, end
-        return None
+                yield start, end
 
     def _edge(self, at: int) -> bool:
         return not (0 < at < len(self.text) and self.text[at - 1] in _WORD and self.text[at] in _WORD)
@@ -129,13 +160,8 @@ def seen(windows: Iterable[bytes], signs: Iterable[str]) -> dict[str, str]:
     for text in windows:
         window = _Window(text)
         for sign, needed in list(wanted.items()):
-            spans = []
-            for each in needed:
-                span = window.span(each)
-                if span is None:
-                    break
-                spans.append(span)
-            else:
+            spans = window.spans(needed)
+            if spans is not None:
                 found[sign] = " … ".join(_words(text[start:end]) for start, end in spans)
                 del wanted[sign]
     return found

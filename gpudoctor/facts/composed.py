@@ -82,7 +82,7 @@ class Request(NamedTuple):
             return self.driver is None or self.driver.text in {"nvidia", "cdi", ""}
         if self.driver is not None and self.driver.text == "nvidia":
             return True
-        if any(each.text in {"gpu", "nvidia"} for each in self.capabilities or ()):
+        if any(each.text == "gpu" or each.text.startswith("nvidia") for each in self.capabilities or ()):
             return self.driver is None or self.driver.text in {"", "cdi"}
         return any(each.text.startswith("nvidia.com/") for each in self.ids or ())
 
@@ -251,7 +251,7 @@ class Compose(Area):
             value,
             requests,
             tuple(_device(each) for each in value.all("devices")),
-            _text(value, "runtime"),
+            _runtime(value),
             self._environment(value),
             told,
         )
@@ -260,7 +260,8 @@ class Compose(Area):
         found: dict[str, Value] = {}
         for each in value.all("env_file"):
             path = each.get("path") if each.kind == "map" else each
-            data = self._beside(each.file, path.text) if path is not None and not path.unset else None
+            home = self.merged.homes.get(each.file, each.file)
+            data = self._beside(home, path.text) if path is not None and not path.unset else None
             if data is None:
                 found[""] = each
                 continue
@@ -318,6 +319,18 @@ def _text(value: Value, name: str) -> Value | None:
     return found if found is not None and found.kind == "text" else None
 
 
+def _runtime(value: Value) -> Value | None:
+    """Return the runtime that a service names: an empty text names none, and leaves it to the daemon."""
+    found = _text(value, "runtime")
+    return found if found is not None and (found.text or found.unset) else None
+
+
+def _words(value: Value) -> tuple[Value, ...]:
+    """Return the texts of a list, those of lists in it too: `capabilities: [[gpu]]` is what the engine's interface has."""
+    inner = value.elements if value.kind == "list" else (value,)
+    return tuple(word for each in inner for word in (_words(each) if each.kind == "list" else (each,)) if word.kind == "text")
+
+
 def _request(by: Literal["reservation", "gpus"], value: Value) -> Request:
     ids = value.get("device_ids")
     able = value.get("capabilities")
@@ -327,7 +340,7 @@ def _request(by: Literal["reservation", "gpus"], value: Value) -> Request:
         _text(value, "driver"),
         _text(value, "count"),
         None if ids is None else tuple(each for each in value.all("device_ids") if each.kind == "text"),
-        None if able is None else tuple(each for each in value.all("capabilities") if each.kind == "text"),
+        None if able is None else _words(able),
     )
 
 

@@ -568,8 +568,7 @@ class Image(Area):
             cudnn = newest.cudnn if wheel_cuda.partition(".")[0] == newest.cuda.partition(".")[0] else ""
         else:
             self._need_default_index(package)
-            if self.machine != "x86_64":
-                raise Unseen(self.path, f"which build {package.words} is on this machine is not in the tables")
+            self._need_x86_64(package)
             wheel_cuda, cudnn = newest.cuda, newest.cudnn
             variant = f"cu{newest.cuda.replace('.', '')}"
         return Wheel(release, variant, wheel_cuda, cudnn, _floor(wheel_cuda), told, self._assumed(package, python), unless)
@@ -608,6 +607,11 @@ class Image(Area):
             raise Unseen(self.path, "which build of PyTorch conda takes is not told")
         return f"cu{version[0]}{version[1]}"
 
+    def _need_x86_64(self, package: Package) -> None:
+        """Raise Unseen on another machine, for which a release has other builds on PyPI, or none."""
+        if self.machine != "x86_64":
+            raise Unseen(self.path, f"which build {package.words} is on this machine is not in the tables")
+
     def _row(self, package: Package, look_up: Callable[[str, tuple[int, ...]], _Row | None]) -> tuple[_Row, tuple[int, ...]]:
         """Return a package's row of the tables, and the Python it is for; raises Unseen where it is not in them."""
         if package.manager == "conda":
@@ -627,6 +631,7 @@ class Image(Area):
             return None
         from gpudoctor.tables import wheels
 
+        self._need_x86_64(package)
         row, python = self._row(package, wheels.onnxruntime)
         return Wheel(
             row.release, "", row.cuda, str(row.cudnn), row.driver, self.told(package), self._assumed(package, python), unless
@@ -640,6 +645,7 @@ class Image(Area):
             return None
         from gpudoctor.tables import wheels
 
+        self._need_x86_64(package)
         row, python = self._row(package, wheels.tensorflow)
         brings = "and-cuda" if "and-cuda" in package.extras and row.and_cuda else ""
         return Wheel(

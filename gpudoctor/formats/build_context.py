@@ -106,14 +106,14 @@ def _file(
         if any(pip.holds(each.marker) is None or each.url for each in content.requirements):
             asked.packages.append(named)
         return
-    for each in content.requirements:
-        words = each.name + (f"[{','.join(each.extras)}]" if each.extras else "") + each.spec
-        spec = each.spec or ("@" if each.url else "")
-        line = own._replace(marker=each.marker, line=each.line, option="")
-        if each.name:
-            asked.packages.append(line._replace(manager="pip", name=each.name, extras=each.extras, spec=spec, words=words))
+    for one in content.requirements:
+        words = one.name + (f"[{','.join(one.extras)}]" if one.extras else "") + one.spec
+        spec = one.spec or ("@" if one.url else "")
+        line = own._replace(marker=one.marker, line=one.line, option="")
+        if one.name:
+            asked.packages.append(line._replace(manager="pip", name=one.name, extras=one.extras, spec=spec, words=words))
         else:
-            asked.packages.append(line._replace(name=each.url, words=each.url))
+            asked.packages.append(line._replace(name=one.url, words=one.url))
 
 
 def _bounded(package: Package, bounds: list[pip.Requirement]) -> Package:

@@ -368,8 +368,9 @@ def _service(name: str, found: Found) -> Service:
     reserved: tuple[Ask, ...] = ()
     deploy = _inner(keys, "deploy")
     resources = _inner(deploy, "resources")
-    if "devices" in (reservations := _inner(resources, "reservations")):
-        reserved = tuple(ask(each) for each in _list(reservations, "devices"))
+    reservations = resources.get("reservations")
+    if reservations is not None and reservations.node.kind == "map":
+        reserved = _asks(entries(reservations).get("devices"))
     for path, holder in (
         ("deploy.resources.limits", _inner(resources, "limits")),
         ("deploy.resources", resources),
@@ -380,7 +381,7 @@ def _service(name: str, found: Found) -> Service:
             place = holder["devices"]
             misplaced.append(Text(f"{path}.devices", place.line, place.via))
     gpus = keys.get("gpus")
-    listed = gpus is not None and gpus.node.kind == "list"
+    listed = gpus is not None and gpus.node.kind != "text"
     return Service(
         name,
         found.line,
@@ -388,7 +389,7 @@ def _service(name: str, found: Found) -> Service:
         tuple(device(each) for each in _list(keys, "devices")),
         reserved,
         tuple(misplaced),
-        tuple(ask(each) for each in _list(keys, "gpus")) if listed else (),
+        _asks(gpus) if listed else (),
         None if listed else _text(keys, "gpus"),
         _text(keys, "runtime"),
         _environment(keys.get("environment")),
@@ -445,6 +446,17 @@ def _texts(keys: dict[str, Found], name: str) -> tuple[Text, ...]:
     if found is not None and found.node.kind == "text":
         return () if found.empty else (_written(found, name),)
     return tuple(_written(each, name) for each in _list(keys, name))
+
+
+def _asks(found: Found | None) -> tuple[Ask, ...]:
+    """Return the requests of a list that have their form; what has not is for the rules to name, since people write it to get a GPU."""
+    asked: list[Ask] = []
+    for each in found.node.elements if found is not None and found.node.kind == "list" else ():
+        try:
+            asked.append(ask(resolved(each, found.via if found is not None else 0)))
+        except Malformed:
+            continue
+    return tuple(asked)
 
 
 def ask(found: Found) -> Ask:

@@ -3,11 +3,15 @@
 Compose does it file by file: it puts the variables in, resolves ``extends`` within the file, and lays the result over what the files
 before it said. Maps are merged, lists are appended, one value replaces another; a value that is ``null`` changes nothing. A few keys
 have rules of their own: variables by their names, devices by the path in the container, commands as a whole. ``!reset`` takes away what
-an earlier file said and ``!override`` puts its own value in place of it. ``include`` is not followed.
+an earlier file said and ``!override`` puts its own value in place of it.
+
+What a file names by ``include`` is a project of its own: its files are merged by themselves, with their own ``.env`` and with paths that
+start from their own folder, and its services are then there beside those of the file. What is not on this host is not followed.
 """
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING
 
 from gpudoctor.formats import Malformed
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 _NAME_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _WHOLE = frozenset({"command", "entrypoint"})
 _DEEPEST_EXTENDS = 20
+_DEEPEST_INCLUDE = 20
+_MOST_INCLUDES = 100
 _MOST_STEPS = 200_000
 """How many values are merged at most: aliases of aliases would make billions of them."""
 
@@ -73,15 +79,17 @@ class Lacking(NamedTuple):
 
 
 class Composed(NamedTuple):
-    """The merged services by name, why some are not wholly known, and the ``include`` entries, which are not followed.
+    """The merged services by name, why some are not wholly known, and the ``include`` entries that could not be followed.
 
-    ``layers`` are the files by themselves, in the order in which they were laid over each other.
+    ``layers`` are the files by themselves, in the order in which they were laid over each other. ``homes`` says of the files of an
+    ``include`` from which path the relative ones in them start.
     """
 
     services: Mapping[str, Value]
     layers: tuple[Value, ...]
     lacking: Mapping[str, Lacking]
     includes: tuple[Value, ...]
+    homes: Mapping[str, str] = {}
 
 
 def merged(
@@ -95,18 +103,8 @@ def merged(
     ``Malformed`` with its ``path`` for what is no Compose file, and where aliases make more of it than can be merged.
     """
     work = _Work(beside, variable)
-    services: dict[str, Value] = {}
-    includes: list[Value] = []
-    layers: list[Value] = []
-    for path, data in files:
-        top = work.read(path, data)
-        includes += top.all("include")
-        layers.append(top)
-        for name, value in _services(top).items():
-            value = work.extended(top, name, value, ())  # noqa: PLW2901 - as Compose does it, before it merges
-            joined = work.join(services.get(name), value, ("service",))
-            services.pop(name, None) if joined is None else services.__setitem__(name, joined)
-    return Composed(services, tuple(layers), work.lacking, tuple(includes))
+    services, layers = work.project(files, ())
+    return Composed(services, layers, work.lacking, tuple(work.unfollowed), work.homes)
 
 
 def env_file(data: bytes, variable: Callable[[str], str | None]) -> dict[str, str]:
@@ -212,7 +210,69 @@ class _Work:
         self.beside = beside
         self.variable = variable
         self.lacking: dict[str, Lacking] = {}
+        self.unfollowed: list[Value] = []
+        self.homes: dict[str, str] = {}
+        self.included = 0
         self.steps = 0
+
+    def project(self, files: tuple[tuple[str, bytes], ...], chain: tuple[str, ...]) -> tuple[dict[str, Value], tuple[Value, ...]]:
+        """Return the services of files that lie over each other, with those that they include, and the files by themselves."""
+        services: dict[str, Value] = {}
+        layers: list[Value] = []
+        for path, data in files:
+            top = self.read(path, data)
+            layers.append(top)
+            for name, value in _services(top).items():
+                value = self.extended(top, name, value, ())  # noqa: PLW2901 - as Compose does it, before it merges
+                joined = self.join(services.get(name), value, ("service",))
+                services.pop(name, None) if joined is None else services.__setitem__(name, joined)
+            for each in top.all("include"):
+                for name, value in self._include(each, (*chain, path)).items():
+                    services.setdefault(name, value)
+        return services, tuple(layers)
+
+    def _include(self, entry: Value, chain: tuple[str, ...]) -> dict[str, Value]:
+        """Return the services of the project that an entry of ``include`` names; one that cannot be followed is noted."""
+        named = entry.all("path") if entry.kind == "map" else (entry,)
+        self.included += 1
+        files = []
+        for each in named:
+            found = None if each.kind != "text" or each.unset else self._other(entry.file, each.text)
+            if found is None or found[0] in chain or len(chain) > _DEEPEST_INCLUDE or self.included > _MOST_INCLUDES:
+                self.unfollowed.append(entry)
+                return {}
+            files.append(found)
+        if not files:
+            return {}
+        folder = entry.get("project_directory") if entry.kind == "map" else None
+        home = files[0][0]
+        if folder is not None and folder.kind == "text":
+            home = posixpath.join(
+                posixpath.dirname(self.homes.get(entry.file, entry.file)), folder.text, posixpath.basename(home)
+            )
+        outer = self.variable
+        own: dict[str, str] = {}
+        listed = entry.all("env_file") if entry.kind == "map" else ()
+        # Its own .env stands beside its first file; an env_file is named from the file that includes.
+        pairs = [(entry.file, each.text) for each in listed if each.kind == "text"] or [(home, ".env")]
+        for holder, name in pairs:
+            found = self._other(holder, name)
+            own.update(env_file(found[1], outer) if found is not None else {})
+        self.homes.update((path, home) for path, _ in files if path != home)
+
+        def variable(name: str) -> str | None:
+            told = outer(name)
+            return own.get(name) if told is None else told
+
+        self.variable = variable
+        try:
+            return self.project(tuple(files), chain)[0]
+        finally:
+            self.variable = outer
+
+    def _other(self, file: str, named: str) -> tuple[str, bytes] | None:
+        """Return another file that a file names."""
+        return self.beside(self.homes.get(file, file), named)
 
     def read(self, path: str, data: bytes) -> Value:
         """Return a file's values; each node is made once, however often aliases repeat it."""
@@ -255,7 +315,7 @@ class _Work:
         if wanted.unset or (file is not None and file.unset):
             missing = "what it extends depends on a variable that is not set"
         elif file is not None:
-            found = self.beside(value.file, file.text)
+            found = self._other(value.file, file.text)
             if found is None:
                 missing = f"{file.text}, which it extends, is not there or cannot be read"
             else:

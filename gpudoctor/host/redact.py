@@ -21,7 +21,7 @@ from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     Edit = Callable[["_Redactor", str], str]
 
@@ -67,6 +67,14 @@ _PUBLIC = (
     "freedesktop.org",
     "debian.org",
     "ubuntu.com",
+    "pytorch.org",
+    "pypi.org",
+    "pythonhosted.org",
+    "python.org",
+    "anaconda.com",
+    "anaconda.org",
+    "huggingface.co",
+    "astral.sh",
     "invalid",
 )
 # The lines of the kernel's log that `formats.kernel_log` keeps; a test holds the two together.
@@ -78,6 +86,11 @@ _LOG_WORDS = (
 # What of a process's or container's environment the rules look at.
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "container"})
 _KEPT_PREFIXES = ("ROOTLESSKIT_", "DOCKER_", "NVIDIA_", "CUDA_")
+# What the rules about images and containers look at besides; of the indexes of pip it counts only that there are some.
+_KEPT_IN_IMAGES = frozenset(
+    {"LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHON_VERSION", "CUDNN_VERSION", "TORCH_CUDA_ARCH_LIST", "PYTORCH_VERSION"}
+)
+_KEPT_IN_IMAGES_PREFIXES = ("NV_",)
 _KEPT_PROGRAMS = ("containerd", "docker", "nv-", "nvidia-", "podman", "rootlesskit")
 _TELLING = r"password|passwd|passphrase|secret|token|api[_-]?key|private[_-]?key|authorization|auth[_-]config|no[_-]?proxy"
 
@@ -111,13 +124,22 @@ def redact(answers: Answers) -> tuple[Answers, tuple[str, ...]]:
         {redactor.path(asked): redactor.miss(body) or redactor.body(asked, body) for asked, body in answers.reads.items()},
         {redactor.path(asked): redactor.miss(names) or redactor.names(asked, names) for asked, names in answers.lists.items()},
         {redactor.path(asked): redactor.miss(found) or redactor.stat(asked, found) for asked, found in answers.stats.items()},
-        {
-            tuple(redactor.path(word) for word in argv): redactor.miss(ran) or redactor.ran(argv, ran)
-            for argv, ran in answers.runs.items()
-        },
+        {redactor.question(argv): redactor.miss(ran) or redactor.ran(argv, ran) for argv, ran in answers.runs.items()},
         {name: redactor.miss(value) or redactor.variable(name, value) for name, value in answers.envs.items()},
     )
     return redacted, redactor.sentences()
+
+
+def renamed_images(before: Answers, after: Answers, images: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return (name, name in the redacted answers) of the images whose names were changed: they have to be asked for by the new one."""
+    if len(before.runs) != len(after.runs):
+        return ()  # two questions have become one, so that it is not known which
+    asked = dict(zip(before.runs, after.runs, strict=True))
+    found = []
+    for name in images:
+        instead = next((asked[argv][-1] for argv in before.runs if argv[:1] == ("docker",) and argv[-1] == name), name)
+        found += [(name, instead)] if instead != name else []
+    return tuple(found)
 
 
 class _Row(NamedTuple):
@@ -192,7 +214,41 @@ def _hide_secret(redactor: _Redactor, text: str) -> str:
 
 
 def _variable(redactor: _Redactor, text: str) -> str:
-    return redactor.kept_variable(text)
+    return redactor.kept_variable(text, _KEPT_IN_IMAGES, _KEPT_IN_IMAGES_PREFIXES)
+
+
+def _history(redactor: _Redactor, text: str) -> str:
+    """Keep of ``docker history`` the scripts that were run: build arguments, variables, labels and commands may be secrets."""
+    import json
+
+    lines = []
+    for line in text.split("\n"):
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            value = None
+        told = str(value.get("CreatedBy") or "") if isinstance(value, dict) else ""
+        if not told:
+            # What cannot be read tells the rules nothing.
+            lines.append("" if not line.strip() or isinstance(value, dict) else redactor.hidden("detail", line))
+            continue
+        before, shell, script = told.partition("/bin/sh -c ")
+        if not shell:
+            before, shell, script = told.partition("/bin/bash -c ")
+        if shell and "#(nop)" not in told:
+            if before.strip() not in {"", "RUN"}:
+                redactor.count("detail")
+            created = f"{before.split()[0] if before.startswith('RUN') else ''} {shell}{script}".strip()
+        else:
+            words = told.split(maxsplit=1)
+            created = f"{words[0]} {redactor.hidden('detail', told)}" if len(words) > 1 else told
+        lines.append(json.dumps({"CreatedBy": created}))
+    return "\n".join(lines)
+
+
+def _url_hosts(redactor: _Redactor, text: str) -> str:
+    """Rename the machines in URLs; versions of four numbers, which look like addresses, stay."""
+    return redactor.addresses_in_urls(redactor.url_hosts(text))
 
 
 def _registry(redactor: _Redactor, text: str) -> str:
@@ -352,6 +408,14 @@ def _strings(text: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
 _CONTAINER = _json(
     {
         "**.Config.Env.*": _variable,
+        "**.ContainerConfig.Env.*": _variable,
+        "**.ContainerConfig.Cmd.*": _hide,
+        "**.ContainerConfig.Labels.*": _hide,
+        "**.ContainerConfig.Image": _registry,
+        "**.RepoTags.*": _registry,
+        "**.RepoDigests.*": _registry,
+        "**.Author": _hide,
+        "**.Comment": _hide,
         "**.Config.Labels.*": _hide,
         "**.Config.Cmd.*": _hide,
         "**.Config.Entrypoint.*": _hide,
@@ -410,6 +474,7 @@ _TABLE = (
     # Docker
     _Row(("$ docker info *",), (_INFO, _addresses)),
     _Row(("$ docker inspect *", "$ docker image inspect *", "*/config.v2.json", "*/hostconfig.json"), (_CONTAINER,)),
+    _Row(("$ docker history *",), (_history, _url_hosts)),
     _Row(("*/.docker/config.json", "*/.docker/*/config.json"), (_CLIENT,)),
     _Row(("*daemon*.json",), (_DAEMON,)),
     _Row(("*.json", "$ docker inspect *", "env DOCKER_HOST", "env *_PROXY", "env *_proxy"), (_addresses,)),
@@ -665,15 +730,22 @@ class _Redactor:
         """Say whether a process is one that rules ask about."""
         return name in {"", "init", "other", "systemd"} or name.startswith(_KEPT_PROGRAMS)
 
-    def kept_variable(self, entry: str) -> str:
+    def kept_variable(self, entry: str, names: frozenset[str] = frozenset(), prefixes: tuple[str, ...] = ()) -> str:
         """Return ``NAME=value`` as it is where rules look at it, else ``NAME=redacted``."""
         name, sign, value = entry.partition("=")
-        kept = name in _KEPT_VARIABLES or (name.startswith(_KEPT_PREFIXES) and not self._telling.search(name))
+        kept = name in _KEPT_VARIABLES or name in names
+        kept = kept or (name.startswith((*_KEPT_PREFIXES, *prefixes)) and not self._telling.search(name))
         if not sign or not value.strip() or kept:
             return entry
         return f"{name}={self.hidden('variable', value)}"
 
     # Texts
+
+    def question(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a command as it is asked of the redacted host: an image's name goes by the pseudonym of its registry."""
+        if argv[:3] == ("docker", "image", "inspect") or argv[:2] == ("docker", "history"):
+            argv = (*argv[:-1], _registry(self, argv[-1]))
+        return tuple(self.path(word) for word in argv)
 
     def common(self, text: str) -> str:
         """Treat what may stand in any text: logins, secrets, UUIDs, serial numbers, names."""
@@ -766,6 +838,10 @@ class _Redactor:
             return match[0] if host.replace(".", "").isdigit() else match[1] + self.remote(host)
 
         return self._url.sub(edit, text)
+
+    def addresses_in_urls(self, text: str) -> str:
+        """Replace numeric addresses where they are the machine of a URL."""
+        return self._url.sub(lambda match: match[1] + self.addresses(match[2]), text)
 
     def addresses(self, text: str, *, careful: bool = False) -> str:
         """Replace IPv4, IPv6 and MAC addresses; ``careful`` where versions of four numbers may stand beside them."""

@@ -106,8 +106,18 @@ def test_text_that_is_not_about_gpus_has_no_answer():
 
 
 def test_all_unrelated_texts_in_one_have_no_answer():
-    """Words that lie in different messages do not make a failure together."""
-    assert not answers(b"\n".join(path.read_bytes() for path in UNRELATED))
+    """Words that lie in different messages do not make a failure together, be it a healthy driver and a broken APT, in one log."""
+    between = b"\n" + b"10.0.0.7 GET /index.html 200\n" * (match.NEAR // 20)
+    assert not answers(between.join(path.read_bytes() for path in UNRELATED))
+
+
+def test_phrases_of_a_sign_are_near_each_other():
+    """The nearest pair counts wherever it stands, not the first of each; what is further apart is of something else."""
+    far = "x " * match.NEAR
+    assert quote("signed-by + cuda", f"cuda {far} Signed-By") is None
+    assert quote("signed-by + cuda", f"cuda {far} Signed-By cuda") == "Signed-By … cuda"
+    assert quote("signed-by + cuda", f"Signed-By {far} cuda Signed-By {far} cuda") == "Signed-By … cuda"
+    assert quote("one + two + three", f"one two {far} three one {far} two one three") == "one … two … three"
 
 
 def test_a_message_is_found_in_a_long_log(tmp_path):

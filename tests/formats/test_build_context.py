@@ -30,8 +30,7 @@ READ = [("pip", "torch==2.4.0", "requirements.txt", 2)]
         "COPY requirements*.txt /tmp/\nRUN cd /tmp && pip install -r requirements.txt",
         'COPY ["pyproject.toml", "requirements.txt", "/srv/"]\nRUN ["pip", "install", "-r", "/srv/requirements.txt"]',
         "ADD requirements.txt /\nRUN pip3 install -r /requirements.txt && rm /requirements.txt",
-        "RUN --mount=type=cache,target=/root/.cache --mount=type=bind,source=requirements.txt,target=/tmp/r.txt "
-        "pip install -r /tmp/r.txt",
+        "RUN --mount=type=cache,target=/c --mount=type=bind,source=requirements.txt,target=/tmp/r.txt pip install -r /tmp/r.txt",
         "RUN --mount=target=/src uv pip install -r /src/requirements.txt",
         "ENV APP=/app\nWORKDIR $APP\nCOPY requirements.txt ${APP}/\nRUN pip install -r ${APP}/requirements.txt",
         "COPY /requirements.txt .\nRUN cat requirements.txt && pip install -r requirements.txt",

@@ -228,3 +228,8 @@ def test_files_over_each_other_are_seen_as_compose_sees_them(tmp_path: Path, maj
         taken += compare(program, files[:2])
         taken += compare(program, files)
     assert taken >= 25
+
+
+def test_included_files_are_seen_as_compose_sees_them() -> None:
+    """What a file includes is a project of its own, with its own folder, .env and env_file: as Compose 5 prints it."""
+    assert compare(compose("5"), [FIXTURES / "compose" / "include" / "compose.yml"])

@@ -358,7 +358,8 @@ def _lacks(told: Ask, wanted: Mapping[str, Json]) -> dict[str, Json]:
     found_by_name = told.driver is not None or "nvidia" in known
     missing = [each for each in able if each not in known and not (each == "gpu" and known and found_by_name)]
     by_cdi = told.driver is not None and told.driver.text == "cdi"
-    if missing and not by_cdi:
+    # CDI looks at no capability, but Compose refuses a request that names none at all.
+    if missing and not (by_cdi and told.capabilities is not None):
         found["capabilities"] = missing
     return found
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpudoctor.facts.composed import RESERVED
 from gpudoctor.host import NoAnswer, Unseen
 from gpudoctor.model import Evidence, NotApplicable, Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gpudoctor.facts import Facts
     from gpudoctor.facts.composed import Request, Service
@@ -20,6 +21,18 @@ ENTRY = "- {driver: nvidia, count: all, capabilities: [gpu]}"
 RESERVATIONS = "reservations: {devices: [{driver: nvidia, count: all, capabilities: [gpu]}]}"
 REQUEST = f"deploy: {{resources: {{{RESERVATIONS}}}}}"
 """The same as keys of a service: what stands below one key in YAML may stand in braces on its line."""
+MISPLACED = (
+    ("deploy", "resources", "limits", "devices"),
+    ("deploy", "resources", "devices"),
+    ("deploy", "reservations", "devices"),
+    ("deploy", "limits", "devices"),
+    ("deploy", "devices"),
+    ("resources", "reservations", "devices"),
+    ("resources", "limits", "devices"),
+    ("reservations", "devices"),
+    ("device_requests",),
+)
+"""Where people ask for devices and Compose takes no such request."""
 
 
 def wanting(facts: Facts) -> tuple[Service, ...]:
@@ -47,6 +60,32 @@ def need_this_host(facts: Facts) -> None:
         raise NotApplicable("Docker Desktop runs its containers in a machine of its own.")
     if not docker.installed and facts.podman.version is not None:
         raise NotApplicable("There is podman here and no Docker: podman-compose reads these files in its own way.")
+
+
+def misshapen(service: Service) -> Iterator[tuple[Value, str, str]]:
+    """Yield what stands where a request belongs and has not its form: the place, its name, and why Compose refuses the file."""
+    found: Value | None = service.value
+    path = ""
+    for name in RESERVED:
+        found = found.get(name) if found is not None else None
+        if found is None:
+            break
+        path = f"{path}.{name}".lstrip(".")
+        wanted = "list" if name == "devices" else "map"
+        if found.kind != wanted and not found.unset:
+            names = {"map": "a mapping", "list": "a list", "text": "one value"}
+            yield found, path, f"{path} is {names[found.kind]}, and Compose takes only {names[wanted]}"
+            break
+    for path, each in [
+        *((".".join(RESERVED), each) for each in service.value.all(*RESERVED)),
+        *(("gpus", each) for each in service.value.all("gpus") if service.value.pairs["gpus"].kind == "list"),
+    ]:
+        if each.kind != "map" and not each.unset:
+            what = f"`{each.text}`" if each.kind == "text" else "a list"
+            yield each, path, f"{path} has {what} in it, and Compose takes only mappings with count or device_ids there"
+    gpus = service.value.get("gpus")
+    if gpus is not None and gpus.kind == "map":
+        yield gpus, "gpus", "gpus is a mapping, and Compose takes only the word all or a list of mappings"
 
 
 def at(value: Value, says: str) -> Evidence:

@@ -1,10 +1,11 @@
 """CUDA_VISIBLE_DEVICES in the Compose file counts GPUs as the host does, and the container has fewer.
 
 In a container GPUs are numbered from 0. With `count: 1`, or `device_ids: ["1"]`, its only GPU is number 0, and CUDA_VISIBLE_DEVICES=1
-beside it hides every GPU: "No CUDA GPUs are available". CUDA reads the list up to the first number that it does not know.
+beside it hides every GPU: "No CUDA GPUs are available". CUDA reads the list up to the first number that it does not know. In a list
+of NAME=value quotes around the value are part of it, and it then names no GPU at all.
 
 How it is told from its look-alikes: the request says how many GPUs there will be. A service that gets all of them is numbered as the
-host is. An empty variable or -1 may be meant, and is not found here. Of a container it is `container/cuda-visible-devices-wrong`.
+host is, and on WSL2 all of them do. An empty variable or -1 may be meant, and is not found here. Of a container it is `container/cuda-visible-devices-wrong`.
 
 Cure: take the variable out, and choose the GPU by device_ids.
 
@@ -28,9 +29,16 @@ if TYPE_CHECKING:
     from gpudoctor.host import Unseen
 
 
+_QUOTES = "\"' "
+
+
 def check(facts: Facts) -> Iterator[Finding]:
     """Find services whose CUDA_VISIBLE_DEVICES names GPUs past those that they get."""
     _services.need_this_host(facts)
+    if facts.platform.wsl:
+        raise NotApplicable("On WSL2 every container with a GPU sees all of them, numbered as the host does.")
+    if not facts.gpus.present:
+        raise NotApplicable("There is no NVIDIA GPU on this host for a container to use.")
     named = [each for each in facts.composed.services if CUDA_VISIBLE in each.environment]
     if not named:
         raise NotApplicable(f"No service of the Compose file sets {CUDA_VISIBLE}.")
@@ -38,6 +46,9 @@ def check(facts: Facts) -> Iterator[Finding]:
     for service in named:
         value = service.environment[CUDA_VISIBLE]
         doubts.append(_services.unset(value, *_deciding(service)))
+        if value.text[:1] in {'"', "'"} and not value.unset:
+            yield _quoted(facts, service)
+            continue
         entries = [each.strip() for each in value.text.split(",")]
         # A UUID is a name of its own; what is no number may be MIG or meant to hide everything.
         if value.unset or not all(each.isascii() and each.isdigit() for each in entries):
@@ -67,6 +78,22 @@ def check(facts: Facts) -> Iterator[Finding]:
             breaks=() if good else None,
         )
     _services.settle(doubts)
+
+
+def _quoted(facts: Facts, service: Service) -> Finding:
+    """Return what is found where quotes are part of the value, as they are in a list of NAME=value."""
+    value = service.environment[CUDA_VISIBLE]
+    return Finding(
+        "CUDA_VISIBLE_DEVICES hides every GPU",
+        f"{service.name}: the quotes are part of the value in {CUDA_VISIBLE}={value.text}, which therefore names no GPU: CUDA sees none.",
+        (_services.setting(service, CUDA_VISIBLE),),
+        Cure(
+            "SHOWN",
+            "Take the quotes out, or put them around the whole of NAME=value.",
+            (f"{CUDA_VISIBLE}={value.text.strip(_QUOTES)}", _services.again(facts, service)),
+            _services.ANEW,
+        ),
+    )
 
 
 def _deciding(service: Service) -> tuple[Value | None, ...]:

@@ -60,7 +60,10 @@ def check(facts: Facts) -> Iterator[Finding]:
         doubts.append(doubt)
         if doubt is not None:
             continue
-        node = next(each for each in service.nodes if _is_gpu(each.source))
+        node = next((each for each in service.nodes if _is_gpu(each.source) and facts.host.exists(each.source)), None)
+        if node is None:
+            # The container is not even made: that is compose-device-node-missing.
+            continue
         evidence = [_services.at(node.place, node.source), _services.default_runtime(facts)]
         if VISIBLE in service.environment:
             evidence.append(_services.setting(service, VISIBLE))

@@ -26,17 +26,6 @@ if TYPE_CHECKING:
     from gpudoctor.formats.composed import Value
 
 
-_WRONG = (
-    ("deploy", "resources", "limits", "devices"),
-    ("deploy", "resources", "devices"),
-    ("deploy", "reservations", "devices"),
-    ("deploy", "limits", "devices"),
-    ("deploy", "devices"),
-    ("resources", "reservations", "devices"),
-    ("resources", "limits", "devices"),
-    ("reservations", "devices"),
-    ("device_requests",),
-)
 _REQUEST_KEYS = frozenset({"capabilities", "device_ids", "count", "driver"})
 
 
@@ -59,7 +48,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _misplaced(service: Service) -> Iterator[tuple[tuple[str, ...], Value]]:
-    for path in _WRONG:
+    for path in _services.MISPLACED:
         value = service.value.get(*path)
         if value is not None:
             yield path, value
@@ -85,6 +74,11 @@ RULE = Rule(
         "deploy.resources additional property devices is not allowed",
         "deploy additional property (devices|reservations) is not allowed",
         "additional property capabilities is not allowed",
+        "resources.limits additional properties devices not allowed",
+        "deploy.resources additional properties devices not allowed",
+        "deploy additional properties (devices|reservations) not allowed",
+        "service device services.* is missing a mount target",
+        "services.*.resources false schema",
         "additional properties are not allowed (devices was unexpected)",
     ),
 )

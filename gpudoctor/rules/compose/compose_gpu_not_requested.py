@@ -77,16 +77,13 @@ def _is_meant_without(service: Service) -> bool:
 
 
 def _misplaced(service: Service) -> bool:
-    """Say whether devices are asked for in a place where Compose takes none, which is a fault of its own."""
-    return any(
-        service.value.get(*path) is not None
-        for path in (
-            ("deploy", "resources", "limits", "devices"),
-            ("deploy", "devices"),
-            ("deploy", "resources", "devices"),
-            ("device_requests",),
-        )
-    ) or any(each.kind == "map" and each.get("source") is None for each in service.value.all("devices"))
+    """Say whether devices are asked for where Compose takes none, or in a form that it does not take: faults of their own."""
+    return (
+        any(service.value.get(*path) is not None for path in _services.MISPLACED)
+        or any(each.kind == "map" and each.get("source") is None for each in service.value.all("devices"))
+        or bool(service.value.all("gpus"))
+        or any(True for _ in _services.misshapen(service))
+    )
 
 
 RULE = Rule(

@@ -1,8 +1,8 @@
 """The Compose file asks for a GPU in a way that this host does not serve.
 
 A reservation and `gpus:` need the toolkit's program on the daemon's PATH ("could not select device driver "nvidia" with capabilities:
-[[gpu]]"); a CDI name needs an engine with CDI on; and all of them need an NVIDIA GPU and its driver. On a Jetson the
-hook refuses to work, and only `runtime: nvidia` gives the GPU.
+[[gpu]]"); a CDI name needs an engine with CDI on and a spec that has it ("unresolvable CDI devices"); and all of them need an NVIDIA
+GPU and its driver. On a Jetson the hook refuses to work, and only `runtime: nvidia` gives the GPU.
 
 How it is told from its look-alikes: the file is right, and the host lacks something. A whole diagnosis (`gpudoctor doctor`) says what
 and why, such as `toolkit/toolkit-not-installed` or `host/driver-not-loaded`. The nvidia runtime that a file names is
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gpudoctor.formats.composed import Value
 
 
+_NO_SPEC = "no spec of kind"
+
+
 def check(facts: Facts) -> Iterator[Finding]:
     """Find requests that meet a host without GPU, driver, Docker or what serves them."""
     _services.need_this_host(facts)
@@ -41,11 +44,19 @@ def check(facts: Facts) -> Iterator[Finding]:
         if why is None:
             continue
         place, says = asked
+        without_spec = why[1].says.startswith(_NO_SPEC) and facts.toolkit.ctk is not None
         yield Finding(
             "this host does not serve the GPU that the Compose file asks for",
             f"{service.name} asks for a GPU, and {why[0]}: its container is refused, or finds no GPU.",
             (_services.at(place, says), why[1]),
             Cure(
+                "SHOWN",
+                "Write the spec, and do so again after each driver upgrade; or reserve the GPU without a CDI name.",
+                (f"sudo nvidia-ctk cdi generate --output={facts.docker.cdi_dirs[0]}/nvidia.yaml",),
+                "None.",
+            )
+            if without_spec
+            else Cure(
                 "SHOWN",
                 "Mend the host: a whole diagnosis says how.",
                 ("gpudoctor doctor", "gpudoctor fix"),
@@ -77,6 +88,10 @@ def _lacks(facts: Facts, service: Service) -> tuple[str, Evidence] | None:
     by_cdi = bool(service.cdi) or any(each.is_cdi for each in service.gpu_requests)
     if by_cdi and not docker.cdi_enabled:
         return f"Docker {docker.version} takes no CDI names here", Evidence(Where(docker.version_source), "CDI is not on")
+    unmet = _without_spec(facts, service) if by_cdi else ""
+    if unmet:
+        folders = ", ".join(docker.cdi_dirs)
+        return f"no CDI spec of this host has a device of kind {unmet}", Evidence(Where(folders), f"{_NO_SPEC} {unmet}")
     plain = any(not each.is_cdi for each in service.gpu_requests)
     runtime = service.runtime.text if service.runtime is not None and service.runtime.text else docker.default_runtime
     if plain and facts.platform.nvgpu and not runtime.startswith("nvidia"):
@@ -88,6 +103,17 @@ def _lacks(facts: Facts, service: Service) -> tuple[str, Evidence] | None:
             Where(":".join(docker.path)), "no nvidia-container-runtime-hook and no nvidia-cdi-hook that serves it"
         )
     return None
+
+
+def _without_spec(facts: Facts, service: Service) -> str:
+    """Return the kind of a CDI name that no spec defines any device of, "" where each is defined by some."""
+    named = [each.source for each in service.cdi if not each.unset]
+    named += [each.text for request in service.gpu_requests for each in request.ids or () if not each.unset and request.is_cdi]
+    if any(each.refused for each in facts.cdi.files):
+        # What the engine reads as root is not known here.
+        return ""
+    kinds = {each.partition("=")[0] for each in facts.cdi.devices}
+    return next((kind for each in named if (kind := each.partition("=")[0]) == "nvidia.com/gpu" and kind not in kinds), "")
 
 
 RULE = Rule(

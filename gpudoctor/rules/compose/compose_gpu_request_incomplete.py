@@ -1,7 +1,11 @@
 """The GPU request in the Compose file lacks something.
 
 An entry below devices needs `capabilities: [gpu]`, and either count or device_ids, not both. Without capabilities Compose
-refuses the file; without a driver, or with ids that do not reach the driver, the container starts without a GPU.
+refuses the file, one for CDI too; without a driver, or with ids that do not reach the driver, the container starts without a GPU.
+
+Compose also refuses what has another form: `gpus: 1`, `capabilities: gpu` or `[[gpu]]`, numbers in device_ids, words or a mapping where
+the list of requests belongs, and a dash before each key, which makes several requests of one. `nvidia-compute`, which stands in
+examples of the specification, is no capability that Docker knows.
 
 How it is told from its look-alikes: `docker inspect` shows what arrived as DeviceRequests. No count at all is
 `compose/compose-count-missing-docker27.3`. A file is judged by what any Compose makes of it: Compose 2 and later refuse it with
@@ -66,7 +70,15 @@ def _faults(service: Service, facts: Facts, doubts: list[Unseen | None]) -> Iter
         if doubt is None and gpus.text != "all":
             why = "gpus is either the word all or a list of requests, and Compose refuses anything else"
             yield gpus, f"gpus: {gpus.text}", why, None
+    for place, path, why in _services.misshapen(service):
+        yield place, path, why, None
+    split = _split(service)
+    if split:
+        why = "the dash before each key makes several requests of one, and Compose refuses the file"
+        yield split[0].place, split[0].says, why, None
     for request in service.requests:
+        if request in split:
+            continue
         if not request.for_gpu and not (request.by == "reservation" and request.capabilities is None):
             continue
         values = (request.number, *(request.ids or ()), *(request.capabilities or ()))
@@ -77,17 +89,27 @@ def _faults(service: Service, facts: Facts, doubts: list[Unseen | None]) -> Iter
                 yield request.place, request.says, why, severity
 
 
+def _split(service: Service) -> tuple[Request, ...]:
+    """Return the entries that together are one request: each has keys that no other has, and none is complete by itself."""
+    entries = tuple(each for each in service.requests if each.by == "reservation")
+    keys = [name for each in entries for name in each.place.pairs]
+    alone = any({"driver", "capabilities"} <= set(each.place.pairs) for each in entries)
+    return entries if len(entries) > 1 and not alone and len(keys) == len(set(keys)) and "capabilities" in keys else ()
+
+
 def _lacks(request: Request, facts: Facts) -> Iterator[tuple[str, Severity | None]]:
     count, ids, able = request.number, request.ids, request.capabilities
     if request.by == "reservation" and able is None:
         yield _NO_CAPABILITIES, None
     if able is not None and request.place.pairs["capabilities"].kind != "list":
         yield "capabilities is no list, and Compose refuses the file", None
-    elif request.by == "reservation" and able == ():
+    elif able is not None and any(each.kind != "text" for each in request.place.pairs["capabilities"].elements):
+        yield "capabilities is a list in a list, and Compose takes only words in one", None
+    elif request.by == "reservation" and able == () and request.driver is None:
         yield "the list of capabilities is empty, so that it is left to chance which driver serves the request", "warning"
     if count is not None and ids is not None:
         yield "the request has both count and device_ids, which exclude each other", None
-    if count is not None and count.text != "all" and not count.text.removeprefix("-").isdigit():
+    if count is not None and count.text.lower() != "all" and not count.text.removeprefix("-").isdigit():
         yield f"count is `{count.text}`, and Compose takes only a number or all", None
     if ids is not None and request.place.pairs["device_ids"].kind != "list":
         yield "device_ids is no list, and Compose refuses the file", None
@@ -96,7 +118,7 @@ def _lacks(request: Request, facts: Facts) -> Iterator[tuple[str, Severity | Non
     if (count is not None and count.text == "0") or ids == ():
         yield "the request asks for no GPU", "hint"
     unknown = [each.text for each in able or () if each.text not in _KNOWN]
-    if unknown and not request.is_cdi and facts.toolkit.gpus_path == "hook":
+    if unknown and not request.is_cdi and facts.docker.installed and facts.toolkit.gpus_path == "hook":
         yield f"the driver knows no capability `{unknown[0]}`, so that Docker finds no driver for the request", None
 
 
@@ -113,6 +135,15 @@ RULE = Rule(
         "devices.<n> capabilities is required",
         "devices.<n>*missing propert*capabilities",
         "device_ids + count*exclusive",
+        "reservations.devices*capabilities must be a (list|array)",
+        "reservations.devices*capabilities.<n> must be a string",
+        "reservations.devices*device_ids*must be a (list|array|string)",
+        "reservations.devices must be a (list|array)",
+        "reservations.devices.<n> must be a mapping",
+        "reservations.devices*(capabilities|device_ids) contains an invalid type",
+        "devices* count invalid value*only value allowed is all or a number",
+        "gpus value must be all",
+        "services.*gpus must be a (list|array|string)",
         "device_ids + capabilities: [gpu] + (does not work|doesn't work|not work)",
     ),
 )

@@ -33,6 +33,7 @@ _BARE = frozenset({"python", "ubuntu", "debian", "fedora", "rockylinux", "almali
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find services with the nvidia runtime, an image without the variable, and no variable of their own."""
+    _services.need_this_host(facts)
     named = [each for each in facts.composed.services if each.by_runtime and not each.gpu_requests]
     if not named:
         raise NotApplicable("No service of the Compose file gets its GPU by the nvidia runtime alone.")

@@ -1,7 +1,8 @@
 """The Compose file asks for a GPU that this host does not have.
 
 device_ids, NVIDIA_VISIBLE_DEVICES or a CDI name is of no GPU here, or `count` is larger than their number: "device error: 1:
-unknown device", or "unresolvable CDI devices". The file came from another host, or a GPU was replaced: a UUID belongs to one card.
+unknown device", or "unresolvable CDI devices". The file came from another host, or a GPU was replaced: a UUID belongs to one card. In a list of NAME=value quotes around the value are part
+of it, and no GPU is called "all" with quotes.
 
 How it is told from its look-alikes: the driver has taken the GPUs, and their indices and UUIDs are known. MIG devices are not judged.
 A container that was already made so is `docker/unknown-device-id`; CDI specs that lack a device are `cdi/cdi-unresolvable`.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gpudoctor.host import Unseen
 
 
+_QUOTED = " (with the quotes, which are part of the value here)"
 _NAMES = frozenset({"", "all", "none", "void"})
 
 
@@ -49,9 +51,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         visible = service.environment.get(VISIBLE)
         if visible is not None and service.by_runtime and not service.gpu_requests:
             doubts.append(_services.unset(visible))
-            wrong = ", ".join(
-                each.strip() for each in visible.text.split(",") if not visible.unset and _unknown(facts, each.strip())
-            )
+            named = [] if visible.unset else [each.strip() for each in visible.text.split(",")]
+            wrong = ", ".join(f"{each}{_QUOTED * _quoted(each)}" for each in named if _quoted(each) or _unknown(facts, each))
             if wrong:
                 yield _finding(facts, service, wrong, _services.setting(service, VISIBLE))
         for device in service.cdi:
@@ -66,7 +67,8 @@ def _finding(facts: Facts, service: Service, wrong: str, evidence: Evidence) -> 
     here = ", ".join(f"{at} ({gpu.uuid or gpu.address})" for at, gpu in enumerate(facts.gpus.taken))
     return Finding(
         "the Compose file asks for a GPU that is not here",
-        f"{service.name} asks for {wrong}, and this host has no such GPU: the container does not start.",
+        f"{service.name} asks for {wrong}, and this host has {'only ' + str(len(facts.gpus.taken)) if wrong.endswith(' GPUs') else 'no such GPU'}: "
+        "the container does not start.",
         (evidence, Evidence(Where("/proc/driver/nvidia/gpus"), f"GPUs of this host: {here}")),
         Cure(
             "SHOWN",
@@ -93,6 +95,11 @@ def _named_wrong(facts: Facts, request: Request, name: Value) -> bool:
     if name.text.startswith("nvidia.com/"):
         return not _known_cdi(facts, name.text)
     return not request.is_cdi and _unknown(facts, name.text)
+
+
+def _quoted(name: str) -> bool:
+    """Say whether quotes are part of a name: in a list of NAME=value they are, and no GPU is called so."""
+    return name[:1] in {'"', "'"}
 
 
 def _known_cdi(facts: Facts, name: str) -> bool:

@@ -31,6 +31,7 @@ _NONE = frozenset({"", "none", "void"})
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find services that ask for a GPU and say none in the same breath."""
+    _services.need_this_host(facts)
     named = [each for each in facts.composed.services if VISIBLE in each.environment and (each.gpu_requests or each.by_runtime)]
     if not named:
         raise NotApplicable(f"No service of the Compose file that asks for a GPU sets {VISIBLE}.")

@@ -91,6 +91,8 @@ RULE = Rule(
     signs=(
         "resources.reservations additional property devices is not allowed",
         "additional properties are not allowed (devices was unexpected)",
+        "resources.reservations additional properties devices not allowed",
+        "no suitable node (insufficient resources + gpu",
         "~ (docker stack deploy|docker service)",
     ),
 )

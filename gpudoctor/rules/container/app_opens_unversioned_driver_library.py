@@ -1,7 +1,11 @@
 """The program opens libnvidia-ml.so or libcuda.so without a number.
 
 The toolkit mounts the driver's libraries under their run-time names, libcuda.so.1 and libnvidia-ml.so.1. The name without a
-number belongs to development packages. Miners and monitoring agents that open it say "failed to load libnvidia-ml.so".
+number belongs to development packages; for libcuda.so alone newer toolkits make a link. Miners and monitoring agents that open
+libnvidia-ml.so say "failed to load libnvidia-ml.so".
+
+Only the error text can tell: by which name a program opens a library stands in the program, and neither the host nor the image's
+configuration shows it.
 
 How it is told from its look-alikes: the .1 file is in the container. Where it is missing too, no GPU was asked for
 (`container/container-started-without-gpu`).
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
+    """Say that only a text tells; why stands in the page."""
     raise NotApplicable("It is told from its error text: `gpudoctor explain`.")
 
 
@@ -45,5 +49,8 @@ RULE = Rule(
         "failed to load libnvidia-ml.so:",
         "libnvidia-ml.so not found",
         "library libnvidia-ml.so not",
+        "failed to open libnvidia-ml.so:",
+        "could not load libnvidia-ml.so:",
+        "unable to load libnvidia-ml.so",
     ),
 )

@@ -97,5 +97,11 @@ RULE = Rule(
         "oom when allocating tensor*gpu",
         "failed to allocate memory for requested buffer of size + cuda",
         "cuda runtime error (2): out of memory",
+        "cublas_status_alloc_failed",
+        "allocator (gpu_<n>_bfc) ran out of memory",
+        "torch.outofmemoryerror",
+        "out_of_memory: cuda error at",
+        "error in memory profiling",
+        "is smaller than requested bytes of",
     ),
 )

@@ -3,6 +3,9 @@
 Older drivers' libnvcuvid is linked to libGL.so.1 or libX11. A slim image has neither, so that loading fails with the same words
 as if the file were missing: "Cannot load libnvcuvid.so.1".
 
+Only the error text can tell, and `ldd` in the container: what the library is linked to stands in the library, which is different in
+each driver, and what an image lacks stands in its layers, neither of which is read.
+
 How it is told from its look-alikes: the file is in the container, and `ldd` of it names what is not found. Where the file is
 missing, it is `container/driver-capabilities-missing-video`.
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
+    """Say that only a text tells; why stands in the page."""
     raise NotApplicable("It is told from its error text: `gpudoctor explain`.")
 
 

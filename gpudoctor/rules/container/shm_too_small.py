@@ -70,5 +70,10 @@ RULE = Rule(
         "shm 64m*/dev/shm + (nvidia|nccl|torch|vllm|cuda)",
         "unable to write to file </torch_",
         "no space left on device*/dev/shm + (nccl|torch|vllm)",
+        "unable to mmap*from file </torch_*",
+        "unable to open shared memory object </torch_*",
+        "because /dev/shm has only",
+        "failed to increase the shared memory pool size",
+        "shared memory*use --shm-size",
     ),
 )

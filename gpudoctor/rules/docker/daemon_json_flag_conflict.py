@@ -163,5 +163,8 @@ RULE = Rule(
     check,
     breaks=("daemon",),
     fix=fix,
-    signs=("specified*as a flag and in the configuration file + nvidia",),
+    signs=(
+        "specified*as a flag and in the configuration file + nvidia",
+        "as a flag and in the configuration file: (runtimes|default-runtime|features|exec-opts|cdi-spec-dirs)*",
+    ),
 )

@@ -168,6 +168,9 @@ RULE = Rule(
         "no runtime for nvidia is configured",
         "unknown or invalid runtime name: nvidia",
         "unknown runtime specified nvidia",
+        "the following directives don't match any configuration option",
+        "unable to load config for runtime docker",
+        "invalid character*(in literal|in string|in numeric|after object)* + daemon.json",
         "~ runtimes: {",
     ),
 )

@@ -87,7 +87,7 @@ def fix(facts: Facts, _: Wishes) -> Steps:
     folder = "/etc/cdi" if "/etc/cdi" in folders else folders[0]
     if not facts.host.exists(folder):
         yield Then(("mkdir", "-p", folder), "SAFE", "The spec's folder is not there yet.")
-    yield _specs.generate(facts, f"{folder}/nvidia.yaml")
+    yield from _specs.generate(facts, f"{folder}/nvidia.yaml")
 
 
 RULE = Rule(
@@ -103,5 +103,6 @@ RULE = Rule(
     signs=(
         "failed to discover gpu vendor from cdi",
         "no known gpu vendor found",
+        "no known gpu vendor",
     ),
 )

@@ -64,5 +64,9 @@ RULE = Rule(
     check,
     breaks=("daemon",),
     follows=("docker/docker-distro-package",),
-    signs=("unknown flag: --gpus",),
+    signs=(
+        "unknown flag: --gpus",
+        "--gpus requires api version",
+        "flag provided but not defined: -gpus",
+    ),
 )

@@ -122,5 +122,8 @@ RULE = Rule(
         "no runtime for nvidia is configured",
         "unknown or invalid runtime name: nvidia",
         "unknown runtime specified nvidia",
+        "default oci runtime nvidia not found",
+        "runtime nvidia not found",
+        "could not find runtime nvidia",
     ),
 )

@@ -71,9 +71,19 @@ def onnxruntime(facts: Facts) -> Trouble | None:
     if "cuda" in package.extras or image.cuda_packages:
         return None
     torch = image.torch
-    if torch is not None and major(torch.cuda) == major(wheel.cuda):
-        return None  # PyTorch's libraries serve it, once torch was imported
     extra = "cudnn" in package.extras or bool(image.cudnn_packages)
+    if torch is not None and major(torch.cuda) == major(wheel.cuda):
+        # PyTorch's libraries serve it, once torch was imported; its cuDNN only where that is the same one.
+        if extra or not torch.cudnn or major(torch.cudnn) == major(wheel.cudnn):
+            return None
+        if image.unread_libraries:
+            raise Unseen(image.path, f"{image.unread_libraries} is not examined, and may bring cuDNN")
+        cudnn = image.cudnn
+        if cudnn is not None and major(cudnn.value) == major(wheel.cudnn):
+            return None
+        told = cudnn or torch.told
+        has = f"cuDNN {cudnn.value}" if cudnn is not None else f"cuDNN {torch.cudnn}, which comes with PyTorch"
+        return Trouble("cudnn", wheel, has, told, image.unread)
     return _trouble(facts, wheel, brings_cudnn=extra)
 
 

@@ -65,6 +65,8 @@ RULE = Rule(
     needs_input="image",
     signs=(
         "found no nvidia driver on your system",
+        "no hip gpus are available",
+        "no xpu devices are available",
         "~ (ipex|xpu|rocm|hip|radeon|intel arc|amd gpu|intel gpu)",
     ),
 )

@@ -103,5 +103,10 @@ RULE = Rule(
         "cudnn_status_not_initialized",
         "cudnn_status_version_mismatch",
         "could not load library libcudnn*",
+        "cannot load symbol cudnn*",
+        "found cudnn version <n>, but jax was built against version <n>",
+        "dnn library is not found",
+        "dnn library initialization failed",
+        "could not create cudnn handle",
     ),
 )

@@ -36,11 +36,13 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Find cuDNN 8 in a runtime image, beside a framework that uses it."""
     images.need_gpu(facts)
     image = facts.image
+    user = image.installed(*_USERS)
+    if user is None:
+        raise NotApplicable("No program is seen in it that has cuDNN compile kernels.")
     cudnn = image.cudnn
     if cudnn is None or _wheels.major(cudnn.value) != _EIGHT or image.flavour != "runtime":
         raise NotApplicable("The image is none of the runtime flavour with cuDNN 8.")
-    user = image.installed(*_USERS)
-    if user is None or image.cudnn_packages or any("libnvrtc.so" in word for each in image.commands for word in each.argv):
+    if image.cudnn_packages or any("libnvrtc.so" in word for each in image.commands for word in each.argv):
         return
     if any(each.name.startswith("cuda-nvrtc-dev") for each in image.packages):
         return
@@ -68,5 +70,7 @@ RULE = Rule(
         "libnvrtc.so: cannot open shared object file",
         "could not load library libcudnn*",
         "libcudnn* + libnvrtc.so*cannot open shared object file",
+        "failed to open libnvrtc-builtins.so*",
+        "libnvrtc.so is not found",
     ),
 )

@@ -57,5 +57,8 @@ RULE = Rule(
         "cudaerrorinsufficientdriver",
         "nvidia driver too old",
         "driver version is older than",
+        "cuda initialization failure with error: 35",
+        "which is older than the ptx compiler version",
+        "cuda failure 35",
     ),
 )

@@ -102,6 +102,8 @@ RULE = Rule(
         "cuda_error_no_binary_for_gpu",
         "cudaerrornokernelimagefordevice",
         "cuda kernel failed*no kernel image",
+        "unknown cuda arch (",
+        "nvcc fatal: unsupported gpu architecture",
         "~ (torch_cuda_arch_list|-gencode|cuda_architectures)",
         "~ (extension|compiled op|dockerfile|setup.py)",
     ),

@@ -71,6 +71,9 @@ RULE = Rule(
         "no kernel image is available for execution on the device",
         "cuda_error_no_binary_for_gpu",
         "cudaerrornokernelimagefordevice",
+        "sm_(100|101|103|110|120|121)* is not defined for option gpu-name",
+        "unsupported gpu architecture compute_(89|90|100|101|103|110|120|121)*",
+        "was not built with cuda kernel binaries compatible with compute capability",
         "~ (rtx 50|5070|5080|5090|5060|blackwell|sm_120|sm_100|b200)",
     ),
 )

@@ -74,6 +74,11 @@ RULE = Rule(
         "the minimum cuda capability supported by this library is",
         "ggml was not compiled with any cuda arch <=",
         "cuda gpu is too old",
+        "cudnn_status_arch_mismatch",
+        "the minimum required cuda capability is",
+        "flashattention only supports ampere gpus or newer",
+        "requires device with capability > (",
+        "unsupported gpu architecture compute_(30|35|37|50|52|53|60|61|62|70|72)",
         "~ (gtx 9|gtx 10|maxwell|pascal|kepler|volta|v100|p100|p40|k80|gt 10|quadro m)",
     ),
 )

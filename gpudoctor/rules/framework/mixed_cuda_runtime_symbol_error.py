@@ -71,5 +71,10 @@ RULE = Rule(
         "undefined symbol: (cu|__nv|nv)*, version lib(cu|nv)*",
         "lib(cu|nv)*.so.<n>: undefined symbol",
         "undefined symbol: (nccl|__nvjitlink|cublas|cudnn|cusparse|cuda)*",
+        "not defined in file lib(cublas|cudnn|cudart|cusparse|cusolver|cufft|nvrtc|nvjitlink|nccl)*with link time reference",
+        "symbol lookup error*lib(cublas|cudnn|cudart|cusparse|cusolver|cufft|nvrtc|nvjitlink|nccl|torch)*",
+        "version lib(cublas|cudnn|cudart|cusparse|nvjitlink)*not found (required by",
+        "undefined symbol: __cuda*",
+        "found (cuda|cublas|cufft|cusolver|cusparse|cupti) version <n>, but jax was built against version <n>",
     ),
 )

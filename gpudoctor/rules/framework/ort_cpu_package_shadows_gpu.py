@@ -68,6 +68,8 @@ RULE = Rule(
     signs=(
         "[azureexecutionprovider, cpuexecutionprovider]",
         "specified provider cudaexecutionprovider is not in available provider names",
+        "cuda execution provider is not enabled in this build",
+        "this ort build has [azureexecutionprovider, cpuexecutionprovider] enabled",
         "~ onnxruntime-gpu",
     ),
 )

@@ -82,5 +82,6 @@ RULE = Rule(
         "failed to create cudaexecutionprovider",
         "when trying to load*onnxruntime_providers_cuda.dll",
         "require cudnn <n>.* and cuda <n>",
+        "cuda_path is set but cuda wasn't able to be loaded",
     ),
 )

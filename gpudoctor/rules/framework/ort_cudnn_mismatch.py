@@ -62,5 +62,8 @@ RULE = Rule(
         "failed to create cudaexecutionprovider",
         "when trying to load*onnxruntime_providers_cuda.dll",
         "require cudnn <n>.* and cuda <n>",
+        "cudnn_fe failure",
+        "cuda_path is set but cuda wasn't able to be loaded",
+        "cudnn failure <n>: cudnn_status_not_initialized",
     ),
 )

@@ -61,7 +61,9 @@ RULE = Rule(
     needs_input="image",
     signs=(
         "libonnxruntime_providers_(cuda|tensorrt).so with error: lib(curand|cufft|nvrtc|nvjitlink).so.<n>",
+        "libonnxruntime_providers_(cuda|tensorrt).so with error: lib(cublaslt|cublas|cudart|nvinfer|cusparse|cusolver).so.<n>",
         "failed to create cudaexecutionprovider",
         "when trying to load*onnxruntime_providers_cuda.dll",
+        "please install all dependencies as mentioned in the gpu requirements page",
     ),
 )

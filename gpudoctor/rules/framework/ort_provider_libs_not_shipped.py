@@ -67,5 +67,8 @@ RULE = Rule(
     signs=(
         "libonnxruntime_providers_shared.so: cannot open shared object file",
         "libonnxruntime_providers_cuda.so: cannot open shared object file",
+        "onnxruntime_providers_(shared|cuda|tensorrt)*which is missing",
+        "failed to load library libonnxruntime_providers_shared.so",
+        "failed to load shared library*onnxruntime_providers",
     ),
 )

@@ -57,5 +57,7 @@ RULE = Rule(
         "[cpuexecutionprovider]",
         "failed to create cudaexecutionprovider",
         "cudaexecutionprovider + falling back to cpuexecutionprovider",
+        "falling back to [cpuexecutionprovider] and retrying",
+        "some nodes were not assigned to the preferred execution providers",
     ),
 )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find an image of a newer minor version of CUDA than the driver's."""
+    _require.need_cuda(facts)
     driver = images.driver(facts)
     told = facts.image.cuda
     row = tables.cuda(told.value) if told is not None else None
@@ -67,5 +68,9 @@ RULE = Rule(
         "ptx was compiled with an unsupported toolchain",
         "cuda_error_unsupported_ptx_version",
         "cudaerrorunsupportedptxversion",
+        "a ptx jit compilation failed",
+        "cuda_error_invalid_ptx",
+        "unsupported .version <n>.<n>; current version is",
+        "cuda initialization failure with error: 222",
     ),
 )

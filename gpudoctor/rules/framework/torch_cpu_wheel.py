@@ -63,5 +63,11 @@ RULE = Rule(
         "torch*<n>.<n>.<n>+cpu",
         "cuda.is_available()*false",
         "attempting to deserialize object on a cuda device but torch.cuda.is_available() is false",
+        "is cuda available: false",
+        "cuda used to build pytorch: none",
+        "module torch._c has no attribute _cuda*",
+        "distributed package doesn't have nccl built in",
+        "could not run torchvision::nms with arguments from the cuda backend",
+        "fp16 is not supported on cpu",
     ),
 )

@@ -136,6 +136,8 @@ RULE = Rule(
         "this pci i/o region assigned to your nvidia device is invalid",
         "bar<n> is 0m @ 0x0",
         "no devices were found",
+        "bar<n>: no space for [mem size + (nvidia|nvrm)",
+        "bar<n> [mem size*can't assign; no space + (nvidia|nvrm)",
         "~ (resizable bar|above 4g)",
     ),
 )

@@ -107,8 +107,10 @@ RULE = Rule(
         "uncorrectable ecc error",
         "cuda_error_ecc_uncorrectable",
         "cudaerroreccuncorrectable",
-        "xid (pci:*): (48|63|64|94|95)",
+        "xid (pci:?): (48|63|64|94|95)",
         "double bit ecc error",
         "dbe (double bit error)",
+        "uncorrectable double bit error (dbe)",
+        "row remapping failure",
     ),
 )

@@ -89,10 +89,15 @@ RULE = Rule(
     needs=("gpu",),
     signs=(
         "timeout waiting for rpc from gsp",
-        "xid (pci:*): (119|120)",
+        "xid (pci:?): (119|120)",
         "timeout after*waiting for rpc response from gpu<n> gsp",
         "gsp*(timeout|timed out)*rpc",
         "rminitadapter failed + gsp",
+        "rpcrecvpoll timedout for fn",
+        "gsp rm heartbeat timed out",
+        "cannot initialize gsp firmware rm",
+        "cannot bootstrap riscv/gsp",
+        "rpcrmapicontrol_gsp*failed",
         "~ gsp",
     ),
 )

@@ -119,9 +119,9 @@ RULE = Rule(
         "nvmlerror_gpuislost",
         "gpu has fallen off the bus",
         "fallen off the bus and is not responding",
-        "xid (pci:*): 79",
+        "xid (pci:?): 79",
         "gpu is lost. reboot the system to recover",
         "gpu is lost",
-        "unable to determine the device handle for gpu",
+        "unable to determine the device handle for gpu*",
     ),
 )

@@ -38,6 +38,13 @@ _RECOVERY = 154
 _NEEDS = ("GPU Reset Required", "Node Reboot Required", "Drain and Reset")
 """What an Xid 154 may say; "None" and "Drain P2P" ask for nothing that concerns a single GPU."""
 
+_LOGGED = (
+    "8|11|13|31|32|37|38|39|40|41|43|44|45|46|54|60|61|62|66|67|68|69|70|71|72|74|75|76|77|78|80|82|83|84|85|"
+    "86|88|89|92|93|96|97|98|99|100|101|102|103|104|105|106|107|108|109|110|121|126|127|128|129|130|131|132|"
+    "133|134|135|136|137|139|141|143|144|145|146|147|148|149|150|151|154|155|156|157|158|160|161|168"
+)
+"""The numbers of the catalog, but for those with a rule of their own: any of them in a text leads here."""
+
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find Xids whose meaning is a fault of the GPU or its links, and fatal SXids."""
@@ -100,7 +107,7 @@ RULE = Rule(
     check,
     needs=("gpu", "driver"),
     signs=(
-        "xid (pci:*): (8|13|31|32|38|43|45|46|54|61|62|66|68|69|74|92|109|110|121|137|143|144|145|149|154|155|156|158)",
-        "nvidia-nvswitch* sxid (pci:*)",
+        f"xid (pci:?): ({_LOGGED})",
+        "nvidia-nvswitch? sxid (pci:?)",
     ),
 )

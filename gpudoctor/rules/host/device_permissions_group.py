@@ -134,6 +134,7 @@ RULE = Rule(
         "nvmlerror_nopermission",
         "failed to initialize nvml: insufficient permissions",
         "nvml error: insufficient permissions",
+        "/dev/nvidia?: permission denied",
         "~ (crw-rw----|group video|keep-groups|gentoo|video group)",
     ),
 )

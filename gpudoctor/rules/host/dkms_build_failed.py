@@ -106,5 +106,9 @@ RULE = Rule(
         "error! build of nvidia*failed",
         "error: the kernel module failed to (build|compile) + nvidia",
         "an error occurred while performing the step: building kernel modules",
+        "the nvidia kernel module was not created",
+        "unable to build the nvidia kernel module",
+        "unable to find the kernel source tree for the currently running kernel",
+        "nvidia-dkms-* package post-installation script subprocess returned error exit status",
     ),
 )

@@ -64,5 +64,9 @@ RULE = Rule(
     check,
     breaks=("module", "driver"),
     needs=("platform", "gpu"),
-    signs=("could not locate dkms.conf file + nvidia",),
+    signs=(
+        "could not locate dkms.conf file + nvidia",
+        "dkms tree already contains: nvidia*",
+        "/var/lib/dkms/nvidia*/source*does not exist",
+    ),
 )

@@ -86,6 +86,7 @@ RULE = Rule(
         "error 803",
         "cuda_error_system_driver_mismatch",
         "cudaerrorsystemdrivermismatch",
+        "cuda initialization failure with error: 803",
         "~ (outside of docker|outside docker|on the host|plain host|bare metal|without docker)",
     ),
 )

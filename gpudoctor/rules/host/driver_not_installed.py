@@ -75,5 +75,7 @@ RULE = Rule(
         "nvidia-smi: command not found",
         "nvidia-smi: not found",
         "command nvidia-smi not found, but can be installed with",
+        "nvidia driver is not installed",
+        "no nvidia driver (is installed|installed|found)",
     ),
 )

@@ -174,5 +174,8 @@ RULE = Rule(
         "failed to initialize nvml: driver not loaded",
         "couldn't communicate with the nvidia driver",
         "stat failed: /dev/nvidiactl: no such file",
+        "/proc/driver/nvidia/version: no such file or directory",
+        "/proc/driver/nvidia/version does not exist",
+        "kernel driver does not appear to be running on this host",
     ),
 )

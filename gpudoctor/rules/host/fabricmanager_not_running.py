@@ -105,6 +105,7 @@ RULE = Rule(
         "(cuda|initialization)*802 + fabric*manager",
         "nvidia-fabricmanager* is not (installed|running|active)",
         "fabric*(state|status): in progress",
+        "cuda initialization failure with error: 802",
         "~ fabric*manager",
     ),
 )

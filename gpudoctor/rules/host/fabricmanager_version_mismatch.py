@@ -112,5 +112,6 @@ RULE = Rule(
     signs=(
         "nvidia gpu driver interface version*don't match with driver version",
         "fabric*manager*version*(mismatch|don't match|does not match)",
+        "please update with matching nvidia driver package",
     ),
 )

@@ -107,6 +107,8 @@ RULE = Rule(
         "module with unavailable key is rejected + nvidia",
         "pkcs#7 signature not signed with a trusted key + nvidia",
         "unable to load the kernel module nvidia.ko",
+        "unsigned module loading is restricted + nvidia",
+        "loading of unsigned module is rejected + nvidia",
         "~ secure boot",
         "~ (mokutil|sig_enforce)",
     ),

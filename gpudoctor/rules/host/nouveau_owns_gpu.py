@@ -120,6 +120,7 @@ RULE = Rule(
         "no nvidia graphics adapter probed",
         "nouveau, rivafb, nvidiafb or rivatv",
         "the nouveau kernel driver is currently in use",
+        "already bound to nouveau",
         "unable to load the kernel module nvidia.ko",
         "~ nouveau",
     ),

@@ -78,5 +78,7 @@ RULE = Rule(
     signs=(
         "nvidia-smi (hangs|hang|hung|is stuck|gets stuck|is hanging|freezes|never returns)",
         "task nvidia-smi*blocked for more than",
+        "soft lockup*[nvidia*",
+        "task nv_queue*blocked for more than",
     ),
 )

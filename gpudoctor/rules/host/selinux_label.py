@@ -100,7 +100,7 @@ RULE = Rule(
         "nvmlerror_nopermission",
         "failed to initialize nvml: insufficient permissions",
         "nvml error: insufficient permissions",
-        "avc*denied*/dev/nvidia",
+        "avc*denied*/dev/nvidia*",
         "avc*denied*xserver_misc_device_t + container_t",
         "~ (selinux|getenforce|setenforce)",
         "~ (fedora|rhel|centos|tumbleweed)",

@@ -126,6 +126,8 @@ RULE = Rule(
         "rmmod nvidia_uvm",
         "modprobe -r nvidia_uvm",
         "reload*nvidia_uvm",
+        "cudaerrorunknown",
+        "cuda initialization failure with error: 999",
         "~ *(suspend|resum|hibernat|sleep mode)*",
     ),
 )

@@ -191,5 +191,7 @@ RULE = Rule(
         "error 999",
         "cuda unknown error - this may be due to an incorrectly set up environment",
         "initialization error: cuda error: unknown error",
+        "cudaerrorunknown",
+        "cuda initialization failure with error: 999",
     ),
 )

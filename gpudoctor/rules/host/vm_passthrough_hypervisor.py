@@ -84,7 +84,7 @@ RULE = Rule(
     breaks=("driver",),
     needs=("gpu", "module"),
     signs=(
-        "unable to determine the device handle for gpu",
+        "unable to determine the device handle for gpu*",
         "~ (kvm|passthrough|pass-through|hypervisor|qemu|libvirt|proxmox|esxi)",
     ),
 )

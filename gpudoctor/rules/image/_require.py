@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gpudoctor import tables
 from gpudoctor.formats import requirements
 from gpudoctor.host import NoAnswer, Unseen
+from gpudoctor.model import NotApplicable
 from gpudoctor.rules import images
 from gpudoctor.values import NamedTuple
 
@@ -48,6 +49,13 @@ def demands(facts: Facts) -> tuple[Told, ...]:
         if len(numbers) > 1:
             found.append(version._replace(value=f"cuda>={numbers[0]}.{numbers[1]}"))
     return tuple(told for told in found if "$" not in told.value)
+
+
+def need_cuda(facts: Facts) -> None:
+    """Raise NotApplicable where the image says nothing of CUDA, whatever this host's driver is, or where there is no GPU."""
+    images.need_gpu(facts)
+    if facts.image.cuda is None and not demands(facts):
+        raise NotApplicable("The image says no CUDA that it is of or asks for.")
 
 
 def unmet(facts: Facts) -> Iterator[Unmet]:

@@ -74,6 +74,7 @@ RULE = Rule(
         "error 803",
         "cuda_error_system_driver_mismatch",
         "cudaerrorsystemdrivermismatch",
+        "cuda initialization failure with error: 803",
         "~ (cuda-compat|/compat)",
         "~ (docker|container|compose)",
     ),

@@ -85,5 +85,8 @@ RULE = Rule(
         "nvidia/cuda:*: not found",
         "nvidia/cuda*manifest unknown",
         "nvidia/cuda*not found: manifest",
+        "failed to resolve source metadata for docker.io/nvidia/cuda:*",
+        "nvidia/cuda*no match for platform in manifest",
+        "pull access denied for nvidia/cuda",
     ),
 )

@@ -84,6 +84,7 @@ RULE = Rule(
         "cudaerrorstublibrary",
         "lib64/stubs",
         "cuda driver is a stub library",
+        "libnvidia-ml.so in gdk package is a stub library",
         "stubs/libcuda.so",
     ),
 )

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find a demand for a newer CUDA than the driver has."""
+    _require.need_cuda(facts)
     driver = images.driver(facts)
     for demand in _require.unmet(facts):
         if demand.excluded:

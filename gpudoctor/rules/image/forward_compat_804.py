@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find a compatibility library that is newer than the driver, in front of a GPU that does not take one."""
+    _require.need_cuda(facts)
     driver = images.driver(facts)
     cuda = facts.image.cuda
     row = tables.cuda(cuda.value) if cuda is not None else None
@@ -87,6 +88,7 @@ RULE = Rule(
         "cuda-compat + kernel version*does not match dso",
         "this container was built for nvidia driver release",
         "compatibility mode is unavailable",
+        "cuda initialization failure with error: 804",
         "~ cuda-compat",
     ),
 )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find a demand that this driver branch or this brand of GPU is left out of, though older ones or other brands are in it."""
+    _require.need_cuda(facts)
     driver = images.driver(facts)
     for demand in _require.unmet(facts):
         if not demand.excluded:

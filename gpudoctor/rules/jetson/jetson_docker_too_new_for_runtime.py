@@ -97,5 +97,8 @@ RULE = Rule(
     check,
     breaks=("container",),
     needs=("gpu", "toolkit"),
-    signs=("error adding seccomp filter rule for syscall clone3 + (nvidia|jetson|l4t|tegra)",),
+    signs=(
+        "error adding seccomp filter rule for syscall clone3 + (nvidia|jetson|l4t|tegra)",
+        "requested action matches default action of filter + (nvidia|jetson|l4t|tegra)",
+    ),
 )

@@ -87,6 +87,7 @@ RULE = Rule(
     signs=(
         "failed to add device rules",
         "devices.allow: operation not permitted",
+        "cgroup/devices/docker/*devices.allow: permission denied",
         "~ (lxc|lxd|proxmox|pve|incus)",
         "~ cgroup/devices/",
     ),

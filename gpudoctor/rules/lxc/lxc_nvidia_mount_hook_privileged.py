@@ -93,5 +93,9 @@ RULE = Rule(
     "error",
     "the NVIDIA mount hook in a privileged LXC guest",
     check,
-    signs=("/usr/share/lxc/hooks/nvidia",),
+    signs=(
+        "/usr/share/lxc/hooks/nvidia",
+        "failed to run lxc.hook.mount + nvidia",
+        "failed to run mount hooks + nvidia",
+    ),
 )

@@ -77,5 +77,6 @@ RULE = Rule(
     signs=(
         "device error: *: unknown device",
         "device error: mig-gpu-*: unknown device",
+        "device error: mig-*: unknown device",
     ),
 )

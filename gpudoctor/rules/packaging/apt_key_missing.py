@@ -200,5 +200,8 @@ RULE = Rule(
         "(nvidia.github.io|developer.download.nvidia.com)*no_pubkey",
         "the repository https://(nvidia.github.io|developer.download.nvidia.com)*is not signed",
         "(nvidia.github.io|developer.download.nvidia.com)*signatures couldn't be verified",
+        "public key for nvidia-container-toolkit*is not installed",
+        "(nvidia.github.io|developer.download.nvidia.com)*missing key",
+        "(nvidia.github.io|developer.download.nvidia.com)*public key is not available",
     ),
 )

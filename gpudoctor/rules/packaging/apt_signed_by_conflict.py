@@ -130,5 +130,7 @@ RULE = Rule(
     fix=fix,
     signs=(
         "conflicting values set for option signed-by regarding source https://(nvidia.github.io|developer.download.nvidia.com)*",
+        "conflicting values set for option signed-by*(nvidia|cuda)*",
+        "/usr/share/keyrings/(nvidia-container-toolkit-keyring|cuda-archive-keyring).gpg !=",
     ),
 )

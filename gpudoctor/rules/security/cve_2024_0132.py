@@ -44,5 +44,7 @@ RULE = Rule(
     signs=(
         "cve-2024-0132",
         "cve-2024-0133",
+        "nvidia container toolkit 1.16.1 or earlier contains a time-of-check",
+        "crafted container image may gain access to the host file system",
     ),
 )

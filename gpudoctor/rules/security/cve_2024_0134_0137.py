@@ -42,5 +42,8 @@ RULE = Rule(
     "the toolkit lets an image reach what it was not given",
     check,
     follows=("security/cve-2025-23266", "security/cve-2024-0132", "security/cve-2025-23359"),
-    signs=("cve-2024-(0134|0135|0136|0137)",),
+    signs=(
+        "cve-2024-(0134|0135|0136|0137)",
+        "crafted container image can lead to the creation of unauthorized files on the host",
+    ),
 )

@@ -61,5 +61,6 @@ RULE = Rule(
     signs=(
         "cve-2025-(23266|23267)",
         "nvidiascape",
+        "vulnerability in some hooks used to initialize the container",
     ),
 )

@@ -40,5 +40,8 @@ RULE = Rule(
     "the toolkit's fix against escapes can be gone round",
     check,
     follows=("security/cve-2025-23266", "security/cve-2024-0132"),
-    signs=("cve-2025-23359",),
+    signs=(
+        "cve-2025-23359",
+        "crafted container image could gain access to the host file system",
+    ),
 )

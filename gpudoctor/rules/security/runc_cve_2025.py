@@ -96,5 +96,8 @@ RULE = Rule(
     "warning",
     "runc lets a container escape to the host",
     check,
-    signs=("cve-2025-(31133|52565|52881)",),
+    signs=(
+        "cve-2025-(31133|52565|52881)",
+        "ghsa-(9493-h29p-rfm2|qw9x-cqr3-wc7r|cgrx-mc8f-2prm)",
+    ),
 )

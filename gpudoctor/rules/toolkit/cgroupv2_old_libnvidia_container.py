@@ -126,5 +126,9 @@ RULE = Rule(
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
     fix=fix,
-    signs=("cgroup subsystem devices not found",),
+    signs=(
+        "cgroup subsystem devices not found",
+        "container error: cgroup subsystem",
+        "no cgroup filesystem mounted for the devices subsy*",
+    ),
 )

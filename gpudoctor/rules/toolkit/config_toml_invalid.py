@@ -87,5 +87,8 @@ RULE = Rule(
     signs=(
         "nvidia-container-runtime/config.toml + toml:",
         "failed to (load|parse) config*toml + nvidia-container",
+        "failed to load config values + nvidia",
+        "couldn't open configuration file + nvidia-container",
+        "error loading config + nvidia-container-runtime",
     ),
 )

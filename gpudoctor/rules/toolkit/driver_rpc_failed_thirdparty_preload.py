@@ -80,6 +80,7 @@ RULE = Rule(
     signs=(
         "driver rpc error: failed to process request",
         "driver error: failed to process request",
+        "from /etc/ld.so.preload cannot be preloaded + nvidia",
         "~ icaclient",
         "~ ld.so.preload",
     ),

@@ -98,7 +98,7 @@ def fix(facts: Facts, _: Wishes) -> Steps:
     if folder is None or facts.platform.os_id == "nixos":
         raise Refused("How this system lays out its libraries is its own: the cure is shown.")
     if facts.platform.os_id == "cos":
-        yield _specs.generate(facts, "/etc/cdi/nvidia.yaml", f"--library-search-path={folder}")
+        yield from _specs.generate(facts, "/etc/cdi/nvidia.yaml", f"--library-search-path={folder}")
         return
     yield Edit(
         "/etc/ld.so.conf.d/gpudoctor-nvidia.conf",

@@ -88,6 +88,7 @@ RULE = Rule(
         "nvmlerror_unknown",
         "can't initialize nvml",
         "failed to initialize nvml: unknown error",
+        "/dev/nvidia?operation not permitted",
         "because nvml doesn't exist on this system",
         "gpu access blocked by the operating system",
         "~ no-cgroups = true",

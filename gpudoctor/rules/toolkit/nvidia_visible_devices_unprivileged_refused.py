@@ -101,5 +101,9 @@ RULE = Rule(
     breaks=("container",),
     needs=("gpu", "driver", "toolkit"),
     fix=fix,
-    signs=("insufficient privileges to read device list from nvidia_visible_devices",),
+    signs=(
+        "insufficient privileges to read device list from nvidia_visible_devices",
+        "insufficient privileges to read device list",
+        "accept-nvidia-visible-devices-envvar-when-unprivileged",
+    ),
 )

@@ -205,5 +205,8 @@ RULE = Rule(
         "/nvidia-container-toolkit: no such file or directory",
         "exec: nvidia-container-toolkit: executable file not found",
         "nvidia-container-runtime: executable file not found in $path",
+        "(nvidia-container-runtime|nvidia-container-cli|nvidia-container-runtime-hook|nvidia-container-toolkit|nvidia-cdi-hook)?(no such file or directory|executable file not found)",
+        "no runtime binary found from candidate list",
+        "unable to retrieve oci runtime error*nvidia-container-runtime",
     ),
 )

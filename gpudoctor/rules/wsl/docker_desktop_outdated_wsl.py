@@ -3,6 +3,9 @@
 Its own virtual machine mounts the driver's files, and does not know those of a newer driver: CUDA fails with "Error 500: named
 symbol not found" while nvidia-smi works.
 
+Only the error text can tell: which release of Docker Desktop knows which Windows driver is published nowhere, so that no pair of
+versions is held against anybody.
+
 How it is told from its look-alikes: it is Docker Desktop on Windows, and programs outside of containers work.
 
 Cure: update Docker Desktop.
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def check(facts: Facts) -> Iterator[Finding]:  # noqa: ARG001 - a host has nothing to ask
-    """Say what this rule is told from."""
+    """Say that only a text tells; why stands in the page."""
     raise NotApplicable("It is told from its error text: `gpudoctor explain`.")
 
 
@@ -41,5 +44,7 @@ RULE = Rule(
         "named symbol not found",
         "error 500: named symbol",
         "cuda_error_not_found",
+        "cudaerrorsymbolnotfound",
+        "cuda initialization failure with error: 500",
     ),
 )

@@ -80,6 +80,8 @@ RULE = Rule(
     signs=(
         "stat failed: /usr/lib/wsl*: no such file or directory",
         "gpu access blocked by the operating system",
+        "libdxcore.so: cannot open shared object file",
+        "/usr/lib/wsl/drivers/*: no such file or directory",
         "~ (gpu-pv|hyper-v|dxgkrnl)",
         "~ (/usr/lib/wsl/drivers|driver store)",
     ),

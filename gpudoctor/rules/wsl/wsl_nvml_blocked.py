@@ -80,6 +80,8 @@ RULE = Rule(
     fix=fix,
     signs=(
         "gpu access blocked by the operating system",
+        "nvmlerror_operatingsystem",
+        "nvml_error_operating_system",
         "~ wsl",
     ),
 )
