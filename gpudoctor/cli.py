@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 # Start-up makes only what stays: a collection finds nothing and costs a tenth of it. `doctor` collects between many hosts.
@@ -151,17 +152,14 @@ def ps(
     """List the processes on each GPU, with their containers by name and the memory they hold."""
     from gpudoctor.commands import ps as command
     from gpudoctor.facts import Facts
-    from gpudoctor.host import NoAnswer
 
     source, each = next(_hosts(None if host is None else [host], None))
     if each is None:
         raise typer.Exit(USAGE)
     facts = Facts(each)
-    try:
-        _write(command.as_json(facts, source) if as_json else command.table(facts))
-    except NoAnswer as missed:
-        _complain(f"cannot tell: {missed}")
-        raise typer.Exit(CANNOT_TELL) from None
+    with _sentences():
+        text = command.as_json(facts, source) if as_json else command.table(facts)
+    _write(text)
 
 
 @app.command()
@@ -443,24 +441,16 @@ def device_args(
     """
     from gpudoctor import device_args as asked
     from gpudoctor.facts import Facts
-    from gpudoctor.host import NoAnswer
 
-    try:
+    with _sentences():
         wanted = asked.request(gpus, purposes, form, style)
-    except ValueError as wrong:
-        _complain(str(wrong))
-        raise typer.Exit(USAGE) from None
-    source, each = next(_hosts(None if host is None else [host], root))
-    if each is None:
-        raise typer.Exit(USAGE)
-    try:
-        found = asked.answer(Facts(each), wanted, source)
-    except asked.Refused as refused:
-        _complain(str(refused))
-        raise typer.Exit(USAGE) from None
-    except NoAnswer as missed:
-        _complain(f"cannot tell: {missed}")
-        raise typer.Exit(CANNOT_TELL) from None
+        source, each = next(_hosts(None if host is None else [host], root))
+        if each is None:
+            raise typer.Exit(USAGE)
+        try:
+            found = asked.answer(Facts(each), wanted, source)
+        except asked.Refused as refused:
+            raise ValueError(str(refused)) from None
     for missing in found.missing:
         _complain(f"missing: {missing.what}: {missing.why}; run: {missing.command}")
     for remark in found.remarks:
@@ -567,17 +557,11 @@ def smoke(
         raise typer.Exit(USAGE)
     from gpudoctor.commands import smoke as command
 
-    try:
+    with _sentences():
         asked = command.asked(
             frameworks or [], gpus, device, timeout, python, image, docker_arg or [], daemon_reload=daemon_reload
         )
         done = command.run(next(_hosts(None, None))[1], asked, _marks(), as_json=as_json)
-    except ValueError as wrong:
-        _complain(str(wrong))
-        raise typer.Exit(USAGE) from None
-    except LookupError as missed:
-        _complain(f"cannot tell: {missed}")
-        raise typer.Exit(CANNOT_TELL) from None
     _write(command.shown(done, _marks(), _rendered, as_json=as_json))
     raise typer.Exit(done.code)
 
@@ -586,7 +570,7 @@ def _smoke_bundle(ask: Callable[[Any], Any], recorded: str | None, *, as_json: b
     from gpudoctor.commands import bundle as command
     from gpudoctor.facts import Facts
 
-    try:
+    with _sentences():
         asked = ask(command)
         _, each = next(_hosts(None if recorded is None else [recorded], None))
         if each is None:
@@ -594,12 +578,6 @@ def _smoke_bundle(ask: Callable[[Any], Any], recorded: str | None, *, as_json: b
         done = command.run(
             Facts(each), asked, lambda _, line: None if as_json or not line.get("says") else _complain(str(line["says"]))
         )
-    except ValueError as wrong:
-        _complain(str(wrong))
-        raise typer.Exit(USAGE) from None
-    except LookupError as missed:
-        _complain(f"cannot tell: {missed}")
-        raise typer.Exit(CANNOT_TELL) from None
     _write(command.shown(done, _marks(), _rendered, as_json=as_json))
     raise typer.Exit(done.code)
 
@@ -622,24 +600,32 @@ def run_args(
 ) -> None:
     """Print the whole docker run line, or the Compose service, that serves a bundle on this host's GPUs. Changes nothing."""
     from gpudoctor.commands import run_args as command
-    from gpudoctor.host import NoAnswer
 
     _, each = next(_hosts(None if host is None else [host], root))
     if each is None:
         raise typer.Exit(USAGE)
-    try:
+    with _sentences():
         line = command.line(each, command.asked(what, gpus, form, workers, port))
-    except ValueError as wrong:
-        _complain(str(wrong))
-        raise typer.Exit(USAGE) from None
-    except NoAnswer as missed:
-        _complain(f"cannot tell: {missed}")
-        raise typer.Exit(CANNOT_TELL) from None
     for remark in line.remarks:
         _complain(remark)
     if line.text:
         _write(line.text)
     raise typer.Exit(WRONG if line.missing else FINE)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn a request that is wrong, and a host that does not say enough, into a sentence and its exit code."""
+    from gpudoctor.host import NoAnswer
+
+    try:
+        yield
+    except ValueError as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(USAGE) from None
+    except (LookupError, NoAnswer) as missed:
+        _complain(f"cannot tell: {missed}")
+        raise typer.Exit(CANNOT_TELL) from None
 
 
 def _rules(only: list[str] | None) -> tuple[Rule, ...]:

@@ -149,6 +149,23 @@ class NotABundle(Exception):  # noqa: N818 - an answer, not a failure of ours
         self.check = check
 
 
+class Wanted(NamedTuple):
+    """What was asked for. ``apis`` empty: all; ``body`` is JSON text, "" for none; of ``python``, ``image``, ``venv`` one is given."""
+
+    apis: tuple[str, ...] = ()
+    body: str = ""
+    python: str = ""
+    image: str = ""
+    venv: bool = False
+    docker_args: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
+    device: str = "cuda"
+    serve: bool = False
+    trust: bool = False
+    isolate: str = "auto"
+    timeout: float = 120.0
+
+
 class Call(NamedTuple):
     """One real call of an API. ``ok``: it answered, the answer is sound; None: it could not be tried.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from gpudoctor.bundle import Call
+from gpudoctor.bundle import Call, Wanted
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -42,23 +42,6 @@ _INSTEAD = {
     "cog": "build its image (`cog build`) and call that: `cog predict`",
     "kserve": "give the model folder that its storageUri names",
 }
-
-
-class Wanted(NamedTuple):
-    """What was asked for. ``apis`` empty: all; ``body`` is JSON text, "" for none; of ``python``, ``image``, ``venv`` one is given."""
-
-    apis: tuple[str, ...] = ()
-    body: str = ""
-    python: str = ""
-    image: str = ""
-    venv: bool = False
-    docker_args: tuple[str, ...] = ()
-    gpus: tuple[str, ...] = ()
-    device: str = "cuda"
-    serve: bool = False
-    trust: bool = False
-    isolate: str = "auto"
-    timeout: float = 120.0
 
 
 class Called(NamedTuple):
@@ -99,9 +82,10 @@ def call(facts: Facts, bundle: Bundle, files: Files, checks: Sequence[Check], wa
     Raises Unusable; Refused or NoAnswer of the device arguments where the image cannot be given the GPUs.
     """
     from gpudoctor.bundle import isolate
+    from gpudoctor.smoke.climb import no_gpu
 
     _sensible(bundle, want)
-    nothing = _nothing(facts) if want.device == "cuda" else ""
+    nothing = no_gpu(facts) if want.device == "cuda" else ""
     if nothing:
         text = f"{nothing}; --device cpu tries the bundle without one, which says nothing of a GPU"
         return Called((), "nothing-to-test", text)
@@ -149,19 +133,6 @@ def _sensible(bundle: Bundle, want: Wanted) -> None:
         raise Unusable(f"--input is for one API; name it with --api: {', '.join(want.apis or names)}")
     if want.serve and bundle.format not in _HTTP:
         raise Unusable(f"--serve: a {bundle.format} bundle has no server of its own; without --serve the model itself is called")
-
-
-def _nothing(facts: Facts) -> str:
-    """Return why there is no GPU to try the bundle on, "" where there is one."""
-    from gpudoctor.host import NoAnswer
-
-    try:
-        if facts.gpus.present:
-            return ""
-        seen = "no NVIDIA GPU on the PCI bus"
-    except NoAnswer as missed:
-        seen = str(missed)
-    return "" if facts.devices.nodes else f"no GPU on this host: {seen}, and no /dev/nvidia* node"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gpudoctor.bundle import Bundle
-    from gpudoctor.bundle.call import Wanted
+    from gpudoctor.bundle import Bundle, Wanted
 
 # {port} and {bundle} are filled in where it is started. One worker: each loads a model of its own.
 _ARGV = {

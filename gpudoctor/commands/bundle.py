@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gpudoctor.bundle import NotABundle, Result
+from gpudoctor.bundle import NotABundle, Result, Wanted
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _CODES: dict[Verdict, int] = {"pass": 0, "fail": 1, "refused": 1, "nothing-to-test": 3, "cannot-tell": 3}
 _FINE, _USAGE = 0, 2
-_LIMIT = 64 * 1024 * 1024
 
 _WHAT_TO_GIVE = (
     "Nothing of the bundle was run. To call it: --python EXE (an environment that has what it requires), --venv (one is built from "
@@ -26,27 +25,16 @@ _WHAT_TO_GIVE = (
 
 
 class Asked(NamedTuple):
-    """What was asked for, as the command line has it; empty where something was not given."""
+    """What was asked for: a bundle's path, how to call it, and whether it is not to be called at all."""
 
     path: str
-    apis: tuple[str, ...] = ()
-    body: str = ""
-    python: str = ""
-    image: str = ""
-    venv: bool = False
-    docker_args: tuple[str, ...] = ()
-    gpus: tuple[str, ...] = ()
-    device: str = "cuda"
-    serve: bool = False
-    trust: bool = False
-    isolate: str = "auto"
-    timeout: float = 120.0
-    static: bool = False
+    call: Wanted
+    static: bool
 
     @property
     def environment(self) -> bool:
         """Whether it was said what to call the bundle with."""
-        return bool(self.python or self.image or self.venv)
+        return bool(self.call.python or self.call.image or self.call.venv)
 
 
 def asked(
@@ -91,8 +79,7 @@ def asked(
     chosen = tuple(dict.fromkeys(word.strip() for word in (gpus or "").split(",") if word.strip()))
     if gpus is not None and not chosen:
         raise ValueError("--gpus is empty; name GPUs, or `all`")
-    return Asked(
-        path,
+    wanted = Wanted(
         tuple(dict.fromkeys(apis)),
         "" if body is None else _body(body),
         python,
@@ -105,8 +92,8 @@ def asked(
         trust,
         isolate,
         timeout,
-        static,
     )
+    return Asked(path, wanted, static)
 
 
 def _body(given: str) -> str:
@@ -177,7 +164,7 @@ def _judged(
 ) -> Result:
     errors = [each for each in static if each.severity == "error"]
     first = f"{_counted(len(errors))} by the static pass" if errors else ""
-    if any(each.check == "dangerous-pickle" for each in errors) and not want.trust:
+    if any(each.check == "dangerous-pickle" for each in errors) and not want.call.trust:
         text = "Loading it would run code that no model needs (dangerous-pickle), so it is not loaded without --trust."
         return _result(want, bundle, static, "refused", text)
     if any(each.check == "weights-only" for each in static):
@@ -196,28 +183,14 @@ def _judged(
     from gpudoctor.device_args import Refused
     from gpudoctor.host import NoAnswer
 
-    wanted = call.Wanted(
-        want.apis,
-        want.body,
-        want.python,
-        want.image,
-        want.venv,
-        want.docker_args,
-        want.gpus,
-        want.device,
-        want.serve,
-        want.trust,
-        want.isolate,
-        want.timeout,
-    )
     try:
-        done = call.call(facts, bundle, files, static, wanted, heard)
+        done = call.call(facts, bundle, files, static, want.call, heard)
     except (call.Unusable, Refused) as wrong:
         raise ValueError(str(wrong)) from None
     except NoAnswer as missed:
         raise LookupError(str(missed)) from None
     verdict, text = done.verdict, done.text
-    if verdict == "pass" and errors and want.device == "cuda":
+    if verdict == "pass" and errors and want.call.device == "cuda":
         # It ran with what it was given; as it is packed it would not.
         verdict, text = "fail", f"{text} As it is packed it has {first}."
     return _result(want, bundle, static, verdict, text)._replace(

@@ -87,7 +87,7 @@ def smoke(facts: Facts, want: Asked, heard: Heard) -> Smoke:
         places = [host, *([_Place("image", "", _container(want, (), ()))] if want.image else [])]
         climbs = [_framework(facts, want, place, framework, "", heard) for framework in names for place in places]
         return Smoke(want.device, (), tuple(climbs), _differences(climbs))
-    nothing = _nothing(facts)
+    nothing = no_gpu(facts)
     if nothing:
         return Smoke(want.device, want.gpus, (), (), nothing)
     from gpudoctor import device_args
@@ -124,7 +124,7 @@ def _starts_containers(below: Climb) -> bool:
     return failed is None or failed.name != "nodes" or _ABSENT not in (failed.facts.get("errors") or {"": _ABSENT}).values()
 
 
-def _nothing(facts: Facts) -> str:
+def no_gpu(facts: Facts) -> str:
     """Return why there is no GPU to test, "" where there is one."""
     try:
         if facts.gpus.present:

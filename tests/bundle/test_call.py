@@ -184,7 +184,7 @@ def test_without_a_gpu_there_is_nothing_to_test(tmp_path):
     made = calls.bundle(tmp_path / "bundle")
     done = call.call(calls.facts(host), made, Files(made.root), (), call.Wanted(python=sys.executable), lambda *_: None)
     assert (done.verdict, done.calls) == ("nothing-to-test", ())
-    assert "no GPU on this host" in done.text
+    assert "no GPU to test" in done.text
     assert "--device cpu" in done.text
 
 

@@ -59,7 +59,7 @@ def none_here() -> bool:
     """Say whether this machine has no GPU, as the program sees it."""
     from gpudoctor.host.live import Live
 
-    return bool(climb._nothing(Facts(Live())))
+    return bool(climb.no_gpu(Facts(Live())))
 
 
 @pytest.fixture
@@ -295,8 +295,8 @@ def test_it_starts_light():
 
 def test_where_there_is_nothing_to_test():
     """A host without NVIDIA's anything has nothing to test; one with a node, though its bus is not to be seen, has."""
-    assert climb._nothing(Facts(parse(b""))).startswith("no GPU to test")
-    assert climb._nothing(Facts(parse(b"-- /dev/nvidia0 -- char 195:0\n"))) == ""
+    assert climb.no_gpu(Facts(parse(b""))).startswith("no GPU to test")
+    assert climb.no_gpu(Facts(parse(b"-- /dev/nvidia0 -- char 195:0\n"))) == ""
 
 
 def ladder(**states: str) -> tuple[Rung, ...]:
