@@ -9,8 +9,16 @@ import sys
 import pytest
 
 from gpudoctor.bundle import call, serve
+from tests.amount import need_real
 from tests.bundle import calls
 from tests.bundle.calls import server
+
+
+@pytest.fixture(autouse=True)
+def _real():
+    """Each of these starts a server, and some wait until it is late."""
+    need_real("a bundle's own server")
+
 
 ORT = """
 import json, tempfile
