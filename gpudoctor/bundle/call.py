@@ -282,11 +282,11 @@ def _run(facts: Facts, bundle: Bundle, files: Files, want: Wanted, plan: _Plan, 
             settings["needs_network"] = serve.needs_namespace(bundle) and not inside
         if inside:
             settings.update(code=isolate.CODE)
+            mounts = isolate.mounts(root, files.only)
             if models:
                 # In the container BENTOML_HOME is empty as well.
-                mounted = (*place.container.extra, "--volume", f"{models}:{isolate.MODELS}:ro")
-                place = place._replace(container=place.container._replace(extra=mounted))
-            argv = isolate.words(place.container, name, top, root, {**isolate.everywhere(isolate.HOME), **shown})
+                mounts = (*mounts, (models, isolate.MODELS))
+            argv = isolate.words(place.container, name, top, mounts, {**isolate.everywhere(isolate.HOME), **shown})
             environment, out = dict(os.environ), isolate.FOLDER
         else:
             if models:
@@ -358,7 +358,11 @@ def _folders(top: str) -> str:
         os.mkdir(os.path.join(top, each))
         # In the first a container's user may write, whoever that is; the folder around it is ours alone.
         os.chmod(os.path.join(top, each), mode)
-    os.chmod(code, 0o755)  # noqa: S103 - a container's user reads it
+    # That user has to read them as well, whatever the mask was when they were installed.
+    for folder, _, names in os.walk(code):
+        os.chmod(folder, 0o755)  # noqa: S103
+        for each in names:
+            os.chmod(os.path.join(folder, each), 0o644)
     return code
 
 
@@ -409,8 +413,14 @@ class _Nvml:
             pids = {each.get("pid") for each in line.get("processes") or ()}
             self.found[number] = self._users(pids)
         finally:
-            with open(os.path.join(self.folder, f"seen-{number}"), "w", encoding="ascii"):
-                pass
+            self._nod(number)
+
+    def _nod(self, number: int) -> None:
+        """Make the file for which the process waits. Its own code can write there too: a link or a FIFO of that name is left alone."""
+        import contextlib
+
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(os.path.join(self.folder, f"seen-{number}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
 
     def _users(self, pids: set[object]) -> list[dict[str, object]] | None:
         from gpudoctor.facts import Facts
@@ -455,7 +465,7 @@ def _read(want: Wanted, plan: _Plan, place: _Place, ended: Ended, nvml: _Nvml, c
             calls.append(Call(api, ok=False, ran_on="nowhere", evidence={}, text=text))
     told = next((line for line in lines if "isolation" in line), None)
     if place.container is not None:
-        isolation = isolate.in_container()
+        isolation = isolate.in_container(told.get("limits") or {} if told else None)
     else:
         isolation = isolate.on_host(told["isolation"] if told else None, root=bool(told and told.get("root")))
     isolation = (*isolation, *place.remarks)
@@ -465,7 +475,11 @@ def _read(want: Wanted, plan: _Plan, place: _Place, ended: Ended, nvml: _Nvml, c
 
 
 def _lacks(failed: Mapping[str, Any], place: _Place) -> str:
-    """Return what to do where the environment lacks a module that no file of the bundle asked for at a place of its own."""
+    """Return what to do where the environment lacks a module or its user may not read the bundle."""
+    from gpudoctor.bundle import isolate
+
+    if failed.get("error") == "PermissionError" and place.container is not None and isolate.BUNDLE in str(failed.get("text")):
+        return "; the image's user may not read it: make it readable (chmod -R go+rX), or --docker-arg=--user=0"
     if failed.get("error") not in {"ModuleNotFoundError", "MissingDependencyException"}:
         return ""
     if place.container is not None:
@@ -498,7 +512,9 @@ def _broke_off(want: Wanted, place: _Place, ended: Ended, lines: Sequence[Mappin
     if code is None and place.container is not None and not lines:
         if ended.rc == 0:
             return "it ended well and left no verdict: this Docker does not see the folder that it was given (a snap does so)"
-        return f"docker run: {last}"
+        # What follows it names only the page of help.
+        own = next((line for line in ended.err.splitlines() if line.startswith("docker: ")), f"docker: {last}")
+        return f"docker run: {own.removeprefix('docker: ')[:300]}"
     number = -code if isinstance(code, int) else -ended.rc
     if number > 0:
         name = next((each.name for each in signal.Signals if each.value == number), "unknown")

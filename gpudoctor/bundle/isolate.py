@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gpudoctor.bundle import Check
     from gpudoctor.smoke.image import Container
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LARGEST_FILE = 8 << 30
 """Bytes; weights that are unpacked into a cache are smaller."""
 PIDS = 4096
+_MOST_BESIDE = 50
 BUNDLE = "/gpudoctor-bundle"
 CODE = "/gpudoctor-code"
 FOLDER = "/gpudoctor-smoke"
@@ -105,15 +106,41 @@ def everywhere(home: str) -> dict[str, str]:
     }
 
 
-def words(container: Container, name: str, top: str, bundle: str, shown: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the words that start a container whose Python reads the collector from standard input.
+def mounts(root: str, only: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return what of this host a container is shown of a bundle, and where in it.
+
+    A file that is a link to elsewhere (in a cache of models they are) would lead nowhere in there: it is shown as itself, and with it
+    those whose names begin as its name does, which have its weights.
+    """
+    if not only or not os.path.islink(os.path.join(root, only[0])):
+        return ((root, BUNDLE),)
+    start = only[0].partition(".")[0]
+    near = sorted(name for name in os.listdir(root) if name.startswith(start) and name != only[0])
+    shown = ((os.path.realpath(os.path.join(root, name)), f"{BUNDLE}/{name}") for name in (only[0], *near[:_MOST_BESIDE]))
+    return tuple(each for each in shown if os.path.isfile(each[0]))
+
+
+def _read_only(source: str, target: str) -> tuple[str, str]:
+    """Return a mount as words; unlike those of --volume they take a path with a colon, and CSV's quotes one with a comma."""
+    quoted = source.replace('"', '""')
+    return "--mount", f'type=bind,"source={quoted}",target={target},readonly' if quoted != source or "," in source else (
+        f"type=bind,source={source},target={target},readonly"
+    )
+
+
+def words(
+    container: Container, name: str, top: str, shown: Iterable[tuple[str, str]], environment: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return the words that start a container whose Python reads the collector from standard input; ``shown`` is as of ``mounts``.
 
     No network (its own loopback is there), the bundle and our programs read-only, no capability, limits of memory and processes.
     """
     from gpudoctor.smoke import image
 
     said = ["docker", "run", "--rm", "--interactive", "--name", name, "--network", "none"]
-    said += ["--volume", f"{top}/out:{FOLDER}", "--volume", f"{top}/code:{CODE}:ro", "--volume", f"{bundle}:{BUNDLE}:ro"]
+    said += ["--volume", f"{top}/out:{FOLDER}", "--volume", f"{top}/code:{CODE}:ro"]
+    for source, target in shown:
+        said += _read_only(source, target)
     # Root in there has to read what another user of the host owns, and no more.
     said += ["--cap-drop", "ALL", "--cap-add", "DAC_OVERRIDE", "--security-opt", "no-new-privileges", "--pids-limit", str(PIDS)]
     if os.path.exists(_SELINUX):
@@ -122,7 +149,7 @@ def words(container: Container, name: str, top: str, bundle: str, shown: Mapping
     memory = _memory()
     if memory:
         said += ["--memory", str(memory), "--memory-swap", str(memory)]
-    for key, value in shown.items():
+    for key, value in environment.items():
         said += ["--env", f"{key}={value}"]
     # The user's words come last and win: `--docker-arg=--entrypoint=/opt/venv/bin/python` names another Python.
     return (*said, *container.gpus, "--entrypoint", image.PYTHON, *container.extra, container.image, "-")
@@ -138,15 +165,25 @@ def _memory() -> int:
     return total * 1024 // 5 * 4
 
 
-def in_container() -> tuple[str, ...]:
-    """Say what a container keeps the bundle's code from."""
-    said = (
-        "The bundle's code ran in a container: no network, the bundle mounted read-only, no capability but to read files, no new "
-        f"privileges, at most {PIDS} processes and four fifths of this machine's memory."
-    )
+def in_container(limits: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Say what a container kept the bundle's code from; the limits are those that the collector read in it (None: it did not start)."""
+    if limits is None:
+        return ()
+    said = [
+        "The bundle's code ran in a container: no network, the bundle mounted read-only, no capability but that of opening files whatever "
+        "their modes, no new privileges."
+    ]
+    processes, memory = limits.get("pids"), limits.get("memory")
+    has = [f"{processes} processes"] if processes else []
+    has += [f"{memory / (1 << 30):.1f} GiB of memory"] if memory else []
+    lacks = [what for what, limit in (("processes", processes), ("memory", memory)) if not limit]
+    if has:
+        said.append(f"It had at most {' and '.join(has)}.")
+    if lacks:
+        said.append(f"No limit of {' and '.join(lacks)} is seen in it: Docker drops one for which this kernel has no cgroup controller.")
     if os.path.exists(_SELINUX):
-        return (said, "SELinux does not confine this container: the label would have to be written onto the bundle's files.")
-    return (said,)
+        said.append("SELinux does not confine this container: the label would have to be written onto the bundle's files.")
+    return tuple(said)
 
 
 def on_host(told: Mapping[str, Any] | None, *, root: bool) -> tuple[str, ...]:

@@ -212,7 +212,8 @@ class _Writer:
             if os.path.islink(where):
                 _unsafe(self.archive, f"{made} is a link, and another member is to be written through it")
             try:
-                os.mkdir(where, 0o700)
+                os.mkdir(where)
+                os.chmod(where, 0o755)  # noqa: S103
             except FileExistsError:
                 if not os.path.isdir(where):
                     _unreadable(self.archive, f"{made} is a file and a folder")
@@ -224,9 +225,10 @@ class _Writer:
         handle = os.open(
             os.path.join(self.into, path),
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-            0o700 if runs else 0o600,
+            0o600,
         )
         with os.fdopen(handle, "wb") as out:
+            os.fchmod(handle, 0o755 if runs else 0o644)
             for piece in pieces:
                 self._room(len(piece))
                 out.write(piece)

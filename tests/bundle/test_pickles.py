@@ -18,6 +18,7 @@ import time
 import pytest
 
 from gpudoctor.bundle import pickles
+from tests.amount import FULL
 
 
 def walked(data: bytes) -> pickles.Pickle:
@@ -237,7 +238,6 @@ HOSTILE = {
 _MEASURE = """
 import sys, time
 from gpudoctor.bundle import pickles
-from tests.amount import FULL
 for path in sys.argv[1:]:
     began = time.process_time()
     with open(path, "rb") as stream:

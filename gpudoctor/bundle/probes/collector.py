@@ -166,6 +166,22 @@ def isolate(settings):
     return done
 
 
+def limits():
+    """Return the limits of memory (bytes) and of processes that a container's cgroup has, of either version; one that is not there is left out."""
+    found = {}
+    for name, files in (("memory", ("memory.max", "memory/memory.limit_in_bytes")), ("pids", ("pids.max", "pids/pids.max"))):
+        for each in files:
+            try:
+                with open(f"/sys/fs/cgroup/{each}") as file:
+                    said = file.read().strip()
+            except OSError:
+                continue
+            # Version 1 says "none" with the largest number of pages.
+            if said.isdigit() and int(said) < 1 << 60:
+                found[name] = int(said)
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What is seen from outside
 
@@ -288,7 +304,7 @@ def listen(out, settings, worker, told, nod):
             if worth:
                 number += 1
                 value = dict(value, processes=look(worker), number=number)
-            for own in ("nonce", "seal", "isolation", "ended"):
+            for own in ("nonce", "seal", "isolation", "limits", "ended"):
                 value.pop(own, None)
             out.write(**value)
             if worth:
@@ -313,7 +329,7 @@ def main():
     out = Out(settings)
     out.write(phase="start", rung="start")
     done = isolate(settings)
-    out.write(isolation=done, root=os.getuid() == 0)
+    out.write(isolation=done, root=os.getuid() == 0, limits=limits())
     if settings.get("needs_network") and done.get("network", "not tried"):
         why = "this server listens on every address, and no network namespace could be made to keep it in ({}); --image serves it"
         out.write(
