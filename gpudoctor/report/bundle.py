@@ -25,7 +25,7 @@ _RAN = {
     "gpu": "ran on the GPU",
     "cpu": "ran on the CPU",
     "mixed": "ran partly on the GPU and partly on the CPU",
-    "unknown": "where it ran is not known",
+    "unknown": "ran, where is not known",
     "nowhere": "was not run",
 }
 
@@ -74,7 +74,7 @@ def _check(each: Check, marks: dict[str, str]) -> Iterator[Line]:
 def _call(call: Call, done: Result, marks: dict[str, str]) -> Iterator[Line]:
     good = call.ok and done.verdict == "pass"
     tone: Tone = "unknown" if call.ok is None else ("good" if good else "error")
-    yield Line(2, f"{marks[tone]} {call.api}: {_RAN[call.ran_on]}. {call.text}", tone)
+    yield Line(2, f"{marks[tone]} {call.api} {_RAN[call.ran_on]}: {call.text}", tone)
     for name, value in call.evidence.items():
         if value in (None, "", [], {}):
             continue

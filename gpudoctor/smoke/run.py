@@ -142,9 +142,14 @@ def run(job: Job, timeout: float, heard: OnLine) -> Ended:
         out, err, late = _watch(child, verdict, memory, timeout)
     finally:
         # Where docker's client has ended by itself, the container has too.
-        if job.stop and child.poll() is None:
+        cut_short = bool(job.stop) and child.poll() is None
+        if cut_short:
             stop(job.stop)
         left = end_all(child, job.nonce, memory.seen)
+        # A client that ended in the middle of its request may have its container made all the same, a moment later.
+        for pause in (0.3, 1.0) if cut_short else ():
+            time.sleep(pause)
+            stop(job.stop)
     verdict.look()
     return Ended(
         tuple(verdict.lines),
