@@ -68,16 +68,21 @@ def check(facts: Facts) -> Iterator[Finding]:
                 *(_services.of(each) for each in service.gpu_requests),
                 *([_services.setting(service, VISIBLE)] if not service.gpu_requests else ()),
             ),
-            Cure(
-                "SHOWN",
-                f"Take {CUDA_VISIBLE} out, and choose the GPU by device_ids in the request.",
-                (f'device_ids: ["{entries[0]}"]  # in place of count and {CUDA_VISIBLE}', _services.again(facts, service)),
-                _services.ANEW,
-            ),
+            _cure(facts, service, entries),
             severity="warning" if good else None,
             breaks=() if good else None,
         )
     _services.settle(doubts)
+
+
+def _cure(facts: Facts, service: Service, entries: list[str]) -> Cure:
+    """Return the cure: the GPUs that were meant, chosen by the request, where this host has them."""
+    here = [each for each in dict.fromkeys(entries) if int(each[:9]) < facts.gpus.count]
+    if not here:
+        return Cure("SHOWN", f"Take {CUDA_VISIBLE} out.", (_services.again(facts, service),), _services.ANEW)
+    ids = ", ".join(f'"{each}"' for each in here)
+    words = (f"device_ids: [{ids}]  # in place of count and {CUDA_VISIBLE}", _services.again(facts, service))
+    return Cure("SHOWN", f"Take {CUDA_VISIBLE} out, and choose the GPU by device_ids in the request.", words, _services.ANEW)
 
 
 def _quoted(facts: Facts, service: Service) -> Finding:
