@@ -420,7 +420,9 @@ class _Nvml:
         import contextlib
 
         with contextlib.suppress(FileExistsError):
-            os.close(os.open(os.path.join(self.folder, f"seen-{number}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            os.close(
+                os.open(os.path.join(self.folder, f"seen-{number}"), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            )
 
     def _users(self, pids: set[object]) -> list[dict[str, object]] | None:
         from gpudoctor.facts import Facts

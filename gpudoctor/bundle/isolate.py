@@ -122,10 +122,9 @@ def mounts(root: str, only: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 def _read_only(source: str, target: str) -> tuple[str, str]:
     """Return a mount as words; unlike those of --volume they take a path with a colon, and CSV's quotes one with a comma."""
-    quoted = source.replace('"', '""')
-    return "--mount", f'type=bind,"source={quoted}",target={target},readonly' if quoted != source or "," in source else (
-        f"type=bind,source={source},target={target},readonly"
-    )
+    fields = ("type=bind", f"source={source}", f"target={target}", "readonly")
+    quoted = ('"{}"'.format(each.replace('"', '""')) if "," in each or '"' in each else each for each in fields)
+    return "--mount", ",".join(quoted)
 
 
 def words(
@@ -169,10 +168,8 @@ def in_container(limits: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Say what a container kept the bundle's code from; the limits are those that the collector read in it (None: it did not start)."""
     if limits is None:
         return ()
-    said = [
-        "The bundle's code ran in a container: no network, the bundle mounted read-only, no capability but that of opening files whatever "
-        "their modes, no new privileges."
-    ]
+    kept = "no network, the bundle mounted read-only, no capability but that of opening files whatever their modes, no new privileges"
+    said = [f"The bundle's code ran in a container: {kept}."]
     processes, memory = limits.get("pids"), limits.get("memory")
     has = [f"{processes} processes"] if processes else []
     has += [f"{memory / (1 << 30):.1f} GiB of memory"] if memory else []
@@ -180,7 +177,9 @@ def in_container(limits: Mapping[str, Any] | None) -> tuple[str, ...]:
     if has:
         said.append(f"It had at most {' and '.join(has)}.")
     if lacks:
-        said.append(f"No limit of {' and '.join(lacks)} is seen in it: Docker drops one for which this kernel has no cgroup controller.")
+        said.append(
+            f"No limit of {' and '.join(lacks)} is seen in it: Docker drops one for which this kernel has no cgroup controller."
+        )
     if os.path.exists(_SELINUX):
         said.append("SELinux does not confine this container: the label would have to be written onto the bundle's files.")
     return tuple(said)

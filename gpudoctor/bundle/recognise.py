@@ -110,7 +110,11 @@ def _file(path: str, folder: str, name: str, into: str) -> tuple[Bundle, Files, 
 
     if not unpack.is_archive(files, name):
         single.refuse_file(files, path, _SUPPORTED)
-    return _inside(Files(_top(unpack.unpacked(path, into))), path)
+    # The caller's folder is his alone, and a container's user has to read what is in it.
+    within = os.path.join(into, "bundle")
+    os.mkdir(within)
+    os.chmod(within, 0o755)  # noqa: S103
+    return _inside(Files(_top(unpack.unpacked(path, within))), path)
 
 
 def _top(root: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
-from gpudoctor.bundle import Check, Place, isolate
+from gpudoctor.bundle import Check, Place, call, isolate
 from gpudoctor.smoke.image import Container
 from tests.bundle import calls
 
@@ -72,10 +74,10 @@ def test_what_may_be_dangerous_is_refused(severity):
 def test_a_container_has_no_network_and_cannot_write_the_bundle():
     """The words of docker run: no network, read-only mounts, no capabilities to speak of, limits; the user's own words come last."""
     container = Container("the/image:1", ("--entrypoint=/opt/python",), ("--gpus", "all"))
-    words = isolate.words(container, "name", "/tmp/top", "/srv/bundle", {"HOME": "/tmp/h"})
+    words = isolate.words(container, "name", "/tmp/top", isolate.mounts("/srv/bundle", ()), {"HOME": "/tmp/h"})
     text = " ".join(words)
     assert text.startswith("docker run --rm --interactive --name name --network none ")
-    assert "/srv/bundle:/gpudoctor-bundle:ro" in words
+    assert words[words.index("--mount") + 1] == "type=bind,source=/srv/bundle,target=/gpudoctor-bundle,readonly"
     assert "/tmp/top/code:/gpudoctor-code:ro" in words
     assert "--cap-drop ALL" in text
     assert "no-new-privileges" in words
@@ -84,6 +86,69 @@ def test_a_container_has_no_network_and_cannot_write_the_bundle():
     assert "HOME=/tmp/h" in words
     assert words[-3:] == ("--entrypoint=/opt/python", "the/image:1", "-")
     assert "--publish" not in text
+
+
+def test_a_path_with_a_comma_or_a_quote_is_quoted():
+    """The words of a mount are a line of CSV: what has its signs is quoted as that is."""
+    words = isolate.words(Container("i", (), ()), "name", "/t", isolate.mounts('/a,b/c"d:e', ()), {})
+    wanted = {"type": "bind", "source": '/a,b/c"d:e', "target": "/gpudoctor-bundle"}
+    read = next(csv.reader([words[words.index("--mount") + 1]]))
+    assert {name: value for name, _, value in (field.partition("=") for field in read) if value} == wanted
+
+
+def test_a_file_that_is_a_link_is_shown_as_itself(tmp_path):
+    """In a cache of models a file and its weights are links to elsewhere: both are mounted, and nothing else of the folders."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "snapshot").mkdir()
+    for name in ("model.onnx", "model.onnx_data", "tokenizer.json"):
+        (tmp_path / "blobs" / f"0-{name}").write_text(name)
+        (tmp_path / "snapshot" / name).symlink_to(f"../blobs/0-{name}")
+    shown = isolate.mounts(str(tmp_path / "snapshot"), ("model.onnx",))
+    assert shown == tuple(
+        (str(tmp_path / "blobs" / f"0-{name}"), f"/gpudoctor-bundle/{name}") for name in ("model.onnx", "model.onnx_data")
+    )
+    (tmp_path / "plain.onnx").write_text("")
+    assert isolate.mounts(str(tmp_path), ("plain.onnx",)) == ((str(tmp_path), "/gpudoctor-bundle"),)
+
+
+def test_only_limits_that_were_seen_are_claimed():
+    """Docker drops a limit for which the kernel has no controller, and goes on: then the sentence says that there is none."""
+    said = " ".join(isolate.in_container({"memory": 3 << 30, "pids": 4096}))
+    assert "It had at most 4096 processes and 3.0 GiB of memory." in said
+    assert "No limit" not in said
+    said = " ".join(isolate.in_container({"pids": 4096}))
+    assert "It had at most 4096 processes. No limit of memory is seen in it" in said
+    assert isolate.in_container(None) == ()
+
+
+def test_a_containers_user_can_read_the_programs(tmp_path, monkeypatch):
+    """Installed under a mask of 077 they are the installer's alone; the copies that a container is shown are everybody's."""
+    source = tmp_path / "probes"
+    (source / "site").mkdir(parents=True)
+    for name in ("worker.py", "site/sitecustomize.py"):
+        (source / name).write_text("")
+        (source / name).chmod(0o600)
+    (source / "site").chmod(0o700)
+    monkeypatch.setattr(call, "PROBES", str(source))
+    (tmp_path / "top").mkdir()
+    code = Path(call._folders(str(tmp_path / "top")))
+    modes = {str(path.relative_to(code)): path.stat().st_mode & 0o777 for path in (code, *code.rglob("*"))}
+    assert modes == {".": 0o755, "site": 0o755, "worker.py": 0o644, "site/sitecustomize.py": 0o644}
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_what_a_bundle_puts_where_it_is_nodded_to_is_left_alone(kind, tmp_path):
+    """In a container the bundle can make a link of that name: the file that it leads to on this host is not written."""
+    (tmp_path / "victim").write_text("kept")
+    if kind == "link":
+        (tmp_path / "seen-1").symlink_to(tmp_path / "victim")
+    else:
+        os.mkfifo(tmp_path / "seen-1")
+    nvml = call._Nvml(str(tmp_path), "some-container", asked=True)
+    nvml.look({"number": 1, "processes": []})
+    nvml.look({"number": 2, "processes": []})
+    assert (tmp_path / "victim").read_text() == "kept"
+    assert (tmp_path / "seen-2").is_file()
 
 
 def test_without_namespaces_the_sentence_says_so():

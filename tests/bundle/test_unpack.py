@@ -69,11 +69,12 @@ GOOD = tar(
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["tar", "gz", "bz2", "xz"])
 def test_tars_are_unpacked_whatever_their_compression(tmp_path, pack):
-    """The bytes, a link inside, and the bit that makes a file run are there; set-uid bits are not."""
+    """The bytes, a link inside, and the bit that makes a file run are there; set-uid bits are not; a container's user can read all."""
     folder = tried(tmp_path, pack(GOOD))
     assert Path(f"{folder}/top/bentoml.yml").read_text() == "kind: BentoService\n"
     assert os.readlink(f"{folder}/top/same.py") == "code/a.py"
-    assert stat.S_IMODE(os.stat(f"{folder}/top/code/a.py").st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(f"{folder}/top/code/a.py").st_mode) == 0o755
+    assert stat.S_IMODE(os.stat(f"{folder}/top/code").st_mode) == 0o755
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT], ids=["gnu", "pax"])
