@@ -165,8 +165,8 @@ def _models(bundle: Bundle, apis: Sequence[Api], want: Wanted) -> tuple[_Plan, .
     skipped = []
     for api in apis or [Api(bundle.name or "model", "", "tensor")]:
         # In a repository of models the first part of an artifact's name is its model.
-        own = [each for each in bundle.artifacts if each.name.partition("/")[0] == api.name] if bundle.format == "triton" else []
-        known = own or list(bundle.artifacts)
+        several = bundle.format == "triton" and len(bundle.apis) > 1
+        known = [each for each in bundle.artifacts if not several or each.name.partition("/")[0] == api.name]
         loadable = [each for each in known if each.kind in _PROGRAMS]
         if not loadable:
             kinds = ", ".join(sorted({f"{each.path} ({each.kind})" for each in known})) or "no model file"

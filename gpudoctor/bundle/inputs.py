@@ -40,6 +40,8 @@ def request(api: Api, body: str) -> dict[str, Any] | None:
         return None
     import json
 
+    if api.takes == "DataframeInput":
+        made = _rows(made)
     return {"body": json.dumps(made), "content_type": _kind(api), "source": "built"}
 
 
@@ -73,6 +75,12 @@ def built(inputs: Sequence[Tensor]) -> Any:
         made[each.name] = value
     # An API of BentoML 1.1 takes the value itself.
     return made[""] if set(made) == {""} else made or None
+
+
+def _rows(made: Any) -> Any:
+    """Return the columns of a table as a list of rows, as pandas reads them from a request."""
+    columns = {name: value if isinstance(value, list) else [value] for name, value in made.items()}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=False)]
 
 
 def _value(tensor: Tensor) -> Any:

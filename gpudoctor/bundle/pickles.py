@@ -223,13 +223,21 @@ REACHING = frozenset({
 _CLASS_MAKERS = (
     "_make_skeleton_class",
     "_make_skeleton_enum",
+    "_rehydrate_skeleton_class",
     "_make_class",
     "_create_type",
     "_make_typevar",
     "_create_namedtuple",
     "_lookup_class_or_track",
 )
-_FUNCTION_MAKERS = ("_make_function", "_make_skel_func", "_create_function")
+_FUNCTION_MAKERS = ("_make_function", "_make_skel_func", "_create_function", "_fill_function")
+_CLOUDPICKLES = frozenset({
+    "bentoml.utils.cloudpickle", "joblib.externals.cloudpickle.cloudpickle", "joblib.externals.cloudpickle.cloudpickle_fast",
+    "pyspark.cloudpickle.cloudpickle", "pyspark.cloudpickle.cloudpickle_fast", "ray.cloudpickle.cloudpickle",
+    "ray.cloudpickle.cloudpickle_fast", "srsly.cloudpickle.cloudpickle", "srsly.cloudpickle.cloudpickle_fast",
+    "cloudpickle.cloudpickle_fast", "cloudpickle",
+})  # fmt: skip
+"""Where cloudpickle is also found: packages carry copies of it, BentoML 0.x an old one."""
 _CODE_MAKERS = frozenset({"types.CodeType", "dill._dill._create_code", "cloudpickle.cloudpickle._make_code"})
 _ITEM_BYTES = {
     "Double": 8, "Float": 4, "Half": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1, "BFloat16": 2,
@@ -741,7 +749,8 @@ class _Machine:
                 return _Made("code")
             self.call_of_something(callee)
             return None
-        path = f"{callee.module}.{callee.name}" if callee.name else callee.module
+        module = "cloudpickle.cloudpickle" if callee.module in _CLOUDPICKLES else callee.module
+        path = f"{module}.{callee.name}" if callee.name else module
         self.use(callee, "called")
         if path in _NEWOBJ:
             return self.make(items[0] if items else None)
@@ -766,7 +775,7 @@ class _Machine:
         if path in _CODE_MAKERS:
             self.code(items)
             return _Made("code")
-        cloud = callee.module.partition(".")[0] in {"cloudpickle", "dill"}
+        cloud = module.partition(".")[0] in {"cloudpickle", "dill"}
         if cloud and callee.name in {"_builtin_type", "_load_type"} and items and type(items[0]) is str:
             return _Made(f"type {items[0]}")
         if (cloud and callee.name in _CLASS_MAKERS) or (path == "builtins.type" and len(items) == 3):

@@ -108,7 +108,8 @@ def _file(path: str, folder: str, name: str, into: str) -> tuple[Bundle, Files, 
         return bundle, files, _first_checks(bundle)
     from gpudoctor.bundle import unpack
 
-    if not unpack.is_archive(files, name):
+    # Keras' own file is a zip too.
+    if name.lower().endswith(".keras") or not unpack.is_archive(files, name):
         single.refuse_file(files, path, _SUPPORTED)
     # The caller's folder is his alone, and a container's user has to read what is in it.
     within = os.path.join(into, "bundle")

@@ -43,6 +43,8 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
+NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+"""ONNX Runtime's providers that compute on NVIDIA's GPUs."""
 _ON_CUDA = frozenset({"cuda"})
 _ON_CPU = frozenset({"cpu"})
 _SOMEWHERE: frozenset[str] = frozenset()
@@ -70,6 +72,28 @@ _OTHER_PYTHONS = _set(
 )
 """Built-in names of older and newer Pythons and of notebooks: code asks for the version before it uses them."""
 _MODULES = ("torch.nn.Module", "torch.nn.modules.module.Module")
+_WITH_PARAMETERS = (
+    *("Linear", "Bilinear", "Conv", "Embedding", "LSTM", "GRU", "RNN", "BatchNorm", "LayerNorm", "GroupNorm", "RMSNorm"),
+    *("Transformer", "Multihead", "PReLU", "Lazy", "SyncBatchNorm"),
+)
+"""How the names of torch.nn's layers begin that have parameters: one without any computes where its input is."""
+_LOADERS = _set(
+    "torch.load torch.jit.load torch.export.load onnxruntime.InferenceSession joblib.load safetensors.torch.load_file onnx.load "
+    "tensorflow.keras.models.load_model keras.models.load_model keras.saving.load_model tensorflow.saved_model.load xgboost.Booster"
+)
+"""Functions whose first argument is a model's path."""
+_KINDS = {
+    "property": "property",
+    "cached_property": "property",
+    "staticmethod": "static",
+    "setter": "setter",
+    "deleter": "setter",
+}
+"""What a decorator makes of a method."""
+_AS_LIST = _set("list tuple sorted reversed set frozenset")
+_ANY = ...
+"""The index that stands for each of several."""
+_MOST_LISTS = 16
 
 
 class Import(NamedTuple):
@@ -112,18 +136,21 @@ class Model(NamedTuple):
 
 
 class Hidden(NamedTuple):
-    """A line that keeps the GPU from a framework (all: ""), in its own words."""
+    """A line that keeps the GPU from a framework (all: ""), in its own words; ``sure``: on no condition."""
 
     framework: str
     words: str
     at: Place
+    sure: bool = True
 
 
 class Sources(NamedTuple):
     """What the bundle's own modules do, as far as it can be read.
 
     ``read`` are the files that were, ``words`` their string constants, ``fallbacks`` where they ask whether CUDA is there,
-    ``undefined`` the names that nothing defines; ``preloads``: onnxruntime.preload_dlls is called; ``service``: the service's file,
+    ``undefined`` the names that nothing defines, ``lacking`` imports of modules that its own packages lack,
+    ``opened`` the paths that functions are given which load models; ``preloads``:
+    onnxruntime.preload_dlls is called; ``service``: the service's file,
     "" where it is not among them; ``moves_inside``: a torch module's own code moves itself or its inputs.
     """
 
@@ -135,6 +162,8 @@ class Sources(NamedTuple):
     hidden: tuple[Hidden, ...]
     fallbacks: tuple[Place, ...]
     undefined: tuple[tuple[str, Place], ...]
+    lacking: tuple[Import, ...]
+    opened: tuple[tuple[str, Place], ...]
     words: frozenset[str]
     preloads: bool
     service: str
@@ -159,16 +188,28 @@ def read(bundle: Bundle, files: Files) -> Sources:
         tuple(problems),
         tuple(each.path for each in whole),
         tuple(imports),
-        tuple(walker.sessions.values()),
+        walker.chosen(),
         walker.models(),
         tuple(dict.fromkeys(walker.hidden)),
         tuple(dict.fromkeys(walker.fallbacks)),
         tuple(found for each in whole for found in _undefined(each)),
+        tuple(
+            found
+            for each in whole
+            for found in each.imports
+            if found.package in own and found.name not in reader.paths and not _has_below(reader.paths, found.name)
+        ),
+        tuple(dict.fromkeys(walker.opened)),
         frozenset(word for each in whole for word in _words(each)),
         walker.preloads,
         reader.service,
         walker.moves_inside,
     )
+
+
+def _has_below(paths: Iterable[str], name: str) -> bool:
+    """Say whether a name is a folder of modules, without a file of its own."""
+    return any(each.startswith(f"{name}.") for each in paths)
 
 
 class _Binding(NamedTuple):
@@ -190,7 +231,10 @@ class _Use(NamedTuple):
 class _Scope:
     """A module, a class or a function: its names, its calls, and for a class the attributes that methods give ``self``."""
 
-    __slots__ = ("attributes", "bindings", "calls", "globals", "module", "node", "owner", "params", "parent", "returns", "stores")
+    __slots__ = (
+        *("attributes", "bindings", "calls", "globals", "kind", "module", "node", "owner", "params", "parent", "returns"),
+        "stores",
+    )
 
     def __init__(self, module: _Module, node: ast.AST, parent: _Scope | None, owner: _Scope | None = None) -> None:
         self.module, self.node, self.parent, self.owner = module, node, parent, owner
@@ -200,6 +244,7 @@ class _Scope:
         self.returns: list[tuple[ast.expr, _Use]] = []
         self.stores: list[tuple[ast.Subscript, ast.expr, _Use]] = []
         self.params: tuple[str, ...] = ()
+        self.kind = ""
         self.globals: set[str] = set()
 
     def is_class(self) -> bool:
@@ -216,7 +261,7 @@ class _Module:
         self.error: SyntaxError | Exception | None = None
         self.imports: list[Import] = []
         self.local: list[str] = []
-        self.contexts: set[int] = set()
+        self.contexts: dict[int, list[ast.stmt]] = {}
         self.scopes: list[_Scope] = []
         self.tree: ast.Module | None = None
         try:
@@ -433,7 +478,7 @@ class _Scanner:
             self.function(node, scope, use)
             return
         if isinstance(node, ast.ClassDef):
-            self.calls((*node.decorator_list, *node.bases, *(each.value for each in node.keywords)), scope, blocks)
+            self.calls((*node.decorator_list, *node.bases, *(each.value for each in node.keywords)), scope, use)
             inner = _Scope(self.module, node, scope)
             self.module.scopes.append(inner)
             self.bind(scope, node.name, None, _Class(inner), use)
@@ -445,14 +490,17 @@ class _Scanner:
         if isinstance(node, ast.Global):
             scope.globals.update(node.names)
             return
-        self.calls((each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr)), scope, blocks)
-        if isinstance(node, ast.Assign):
+        self.calls((each for each in ast.iter_child_nodes(node) if isinstance(each, ast.expr)), scope, use)
+        if isinstance(node, ast.Expr):
+            self.grown(node.value, scope, use)
+        elif isinstance(node, ast.Assign):
             for target in node.targets:
                 self.assign(target, node.value, scope, use)
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             self.assign(node.target, node.value, scope, use)
         elif isinstance(node, ast.AugAssign):
-            self.assign(node.target, None, scope, use)
+            longer = ast.BinOp(node.target, node.op, node.value) if isinstance(node.op, ast.Add) else None
+            self.assign(node.target, longer, scope, use)
         elif isinstance(node, ast.Return) and node.value is not None:
             scope.returns.append((node.value, use))
         elif isinstance(node, ast.If):
@@ -464,13 +512,13 @@ class _Scanner:
         elif isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
             inside = self.block(blocks)
             if not isinstance(node, ast.While):
-                self.assign(node.target, None, scope, use._replace(blocks=inside))
+                self.assign(node.target, _one_of(node.iter), scope, use._replace(blocks=inside))
             self.body(node.body, scope, inside, guarded=guarded)
             self.body(node.orelse, scope, inside, guarded=guarded)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
             for item in node.items:
-                self.calls((item.context_expr,), scope, blocks)
-                self.module.contexts.add(id(item.context_expr))
+                self.calls((item.context_expr,), scope, use)
+                self.module.contexts[id(item.context_expr)] = node.body
                 if item.optional_vars is not None:
                     self.assign(item.optional_vars, None, scope, use)
             self.body(node.body, scope, blocks, guarded=guarded)
@@ -493,28 +541,47 @@ class _Scanner:
     def function(self, node: Function, scope: _Scope, use: _Use) -> None:
         arguments = node.args
         defaults = (*arguments.defaults, *(each for each in arguments.kw_defaults if each is not None))
-        self.calls((*node.decorator_list, *defaults), scope, use.blocks)
+        self.calls((*node.decorator_list, *defaults), scope, use)
         owner = scope if scope.is_class() else scope.owner
         inner = _Scope(self.module, node, scope, owner)
+        named = [_last(each.func if isinstance(each, ast.Call) else each) for each in node.decorator_list]
+        inner.kind = next((kind for name in named if (kind := _KINDS.get(name))), "")
         inner.params = tuple(
             each.arg
             for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
             if each is not None
         )
         self.module.scopes.append(inner)
-        self.bind(scope, node.name, None, _Code(inner, None), use)
+        if inner.kind != "setter":
+            self.bind(scope, node.name, None, _Code(inner, None), use)
         self.body(node.body, inner, (), guarded=True)
 
-    def calls(self, expressions: Iterable[ast.expr], scope: _Scope, blocks: tuple[int, ...]) -> None:
-        """Note every call, and every name bound in the middle of an expression."""
+    def calls(self, expressions: Iterable[ast.expr], scope: _Scope, use: _Use) -> None:
+        """Note every call of a statement, and every name bound in the middle of an expression.
+
+        What a call sees is what held before its statement: in ``model = model.to(device)`` the model before.
+        """
         for expression in expressions:
             for node in ast.walk(expression):
                 if isinstance(node, ast.Call):
-                    scope.calls.append((node, _Use((node.lineno, node.col_offset), blocks)))
+                    scope.calls.append((node, use))
                 elif isinstance(node, ast.NamedExpr):
-                    self.assign(node.target, node.value, scope, _Use((node.lineno, node.col_offset), blocks))
+                    self.assign(node.target, node.value, scope, use._replace(at=(node.lineno, node.col_offset)))
                 elif isinstance(node, ast.comprehension):
-                    self.assign(node.target, None, scope, _Use((node.iter.lineno, node.iter.col_offset), (*blocks, -1)))
+                    inside = _Use((node.iter.lineno, node.iter.col_offset), (*use.blocks, -1))
+                    self.assign(node.target, _one_of(node.iter), scope, inside)
+
+    def grown(self, node: ast.expr, scope: _Scope, use: _Use) -> None:
+        """Take ``names.append("a")`` and its like as ``names = names + ["a"]``."""
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+            return
+        target, added = node.func.value, node.args[-1]
+        if isinstance(target, ast.Name) and target.id not in scope.bindings:
+            return
+        if node.func.attr in {"append", "insert"}:
+            self.assign(target, ast.BinOp(target, ast.Add(), ast.List([added], ast.Load())), scope, use)
+        elif node.func.attr == "extend":
+            self.assign(target, ast.BinOp(target, ast.Add(), added), scope, use)
 
     def assign(self, target: ast.expr, value: ast.expr | None, scope: _Scope, use: _Use) -> None:
         if isinstance(target, ast.Name):
@@ -551,7 +618,7 @@ class _Scanner:
         base = node.module or ""
         if node.level:
             base = self.absolute(node)
-        elif base and base != "__future__":
+        if base and base != "__future__":
             module.imports.append(Import(base.partition(".")[0], base, place, sure))
         for each in node.names:
             whole = f"{base}.{each.name}" if base else each.name
@@ -564,6 +631,11 @@ class _Scanner:
         up = node.level - (1 if self.module.path.endswith("__init__.py") else 0)
         parts = parts[: len(parts) - up] if up <= len(parts) else []
         return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+def _one_of(items: ast.expr) -> ast.expr:
+    """Return an expression for any one of several: what a loop's variable is."""
+    return ast.Subscript(items, ast.Constant(_ANY), ast.Load())
 
 
 def _is_main(test: ast.expr) -> bool:
@@ -594,6 +666,8 @@ class _Walker:
         self.escaped: set[str] = set()
         self.parts: set[str] = set()
         self.sessions: dict[str, Session] = {}
+        self.branches: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self.opened: list[tuple[str, Place]] = []
         self.hidden: list[Hidden] = []
         self.fallbacks: list[Place] = []
         self.default_device = False
@@ -620,6 +694,18 @@ class _Walker:
             if key in self.called and key not in self.escaped and key not in self.parts
         )
 
+    def chosen(self) -> tuple[Session, ...]:
+        """Return the sessions without those that stand in for one on the GPU: in another branch of the same function."""
+        on_gpu = {
+            self.branches[key] for key, each in self.sessions.items() if any(name in NVIDIA for name in each.providers or ())
+        }
+        return tuple(
+            each
+            for key, each in self.sessions.items()
+            if self.branches[key] in on_gpu
+            or not any(scope == self.branches[key][0] and blocks != self.branches[key][1] for scope, blocks in on_gpu)
+        )
+
     # What a module does.
 
     def sweep_module(self, module: _Module) -> None:
@@ -631,7 +717,7 @@ class _Walker:
         for target, value, use in scope.stores:
             if self.path(self.value(target.value, scope, use, frame)) == "os.environ":
                 key = self.text(self.value(target.slice, scope, use, frame))
-                self.variable(key, self.value(value, scope, use, frame), scope.module.place(target))
+                self.variable(key, self.value(value, scope, use, frame), scope.module.place(target), use)
         for call, use in scope.calls:
             self.call(call, scope, use, frame)
 
@@ -706,6 +792,8 @@ class _Walker:
                 devices = self.devices(target)
                 if devices or not self.is_dtype(target):
                     moves[place] = devices
+        elif name.startswith("enable_") and name.endswith("_cpu_offload"):
+            moves[place] = _SOMEWHERE  # diffusers moves each part to the GPU when its turn comes
         elif name in _CALLED:
             self.compute(key, place, arguments, scope, use, frame)
 
@@ -723,15 +811,17 @@ class _Walker:
         place = scope.module.place(node)
         first = self.argument(node, 0, "", scope, use, frame)
         second = self.argument(node, 1, "", scope, use, frame)
+        if path in _LOADERS and node.args:
+            self.opened += [(name, place) for name in self.files(node.args[0], scope, use, frame)]
         if path in {"os.environ.setdefault", "os.putenv", "os.environ.__setitem__"}:
-            self.variable(self.text(first), second, place)
+            self.variable(self.text(first), second, place, use)
         elif path == "os.environ.update":
             given = first.items if isinstance(first, _Mapping) else ()
             for key, value in (
                 *given,
                 *((_Const(each.arg), self.value(each.value, scope, use, frame)) for each in node.keywords),
             ):
-                self.variable(self.text(key), value, place)
+                self.variable(self.text(key), value, place, use)
         elif path in {"torch.set_default_device", "torch.set_default_tensor_type"}:
             self.default_device = (
                 self.default_device or path.endswith("device") or "cuda" in (self.text(first) or self.path(first))
@@ -746,28 +836,58 @@ class _Walker:
             if first == _Listed(()) and (
                 self.text(second) or self.text(self.keyword(node, "device_type", scope, use, frame))
             ) in {"GPU", ""}:
-                self.hidden.append(Hidden("tensorflow", "set_visible_devices([], 'GPU')", place))
+                self.hidden.append(Hidden("tensorflow", "set_visible_devices([], 'GPU')", place, not use.blocks))
         elif path in {"tensorflow.device", "tensorflow.compat.v1.device"}:
             if "CPU" in self.text(first).upper().replace("/", "").split(":"):
-                self.hidden.append(Hidden("tensorflow", f"tf.device({self.text(first)!r})", place))
+                below = [part for each in scope.module.contexts.get(id(node), ()) for part in ast.walk(each)]
+                sure = not use.blocks and any(self.computes(each, scope) for each in below if isinstance(each, ast.Call))
+                self.hidden.append(Hidden("tensorflow", f"tf.device({self.text(first)!r})", place, sure))
         elif (
             path == "jax.config.update"
             and self.text(first) in {"jax_platform_name", "jax_platforms"}
             and self.text(second) == "cpu"
         ):
-            self.hidden.append(Hidden("jax", f"jax.config.update({self.text(first)!r}, 'cpu')", place))
+            self.hidden.append(Hidden("jax", f"jax.config.update({self.text(first)!r}, 'cpu')", place, not use.blocks))
 
-    def variable(self, name: str, value: Value, place: Place) -> None:
+    def files(self, node: ast.expr, scope: _Scope, use: _Use, frame: Frame) -> tuple[str, ...]:
+        """Return the relative path that an expression ends with: ``here / "m.onnx"``, ``os.path.join(here, "m.onnx")``, ``"m.onnx"``."""
+        if (
+            isinstance(node, ast.Call)
+            and node.args
+            and _last(node.func) in {"str", "open", "join", "Path", "joinpath", "fspath", "abspath"}
+        ):
+            return self.files(node.args[-1] if _last(node.func) != "open" else node.args[0], scope, use, frame)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            return self.files(node.right, scope, use, frame)
+        if isinstance(node, ast.Name):
+            found = [each.value for each in scope.bindings.get(node.id, ()) if each.value is not None]
+            if len(found) == 1 and not isinstance(found[0], ast.Name):
+                return self.files(found[0], scope, use, frame)
+        text = self.text(self.value(node, scope, use, frame))
+        return (text,) if text and not text.startswith(("/", "~", "$")) and "://" not in text else ()
+
+    def computes(self, node: ast.Call, scope: _Scope) -> bool:
+        """Say whether a call makes, loads or calls a model, as far as its name tells: preparing inputs on the CPU is right."""
+        name = _last(node.func)
+        if name in _CALLED | {"load_model", "load", "Sequential", "Model"} or "model" in name.lower():
+            return True
+        if any(isinstance(each, ast.Attribute) and each.attr == "artifacts" for each in ast.walk(node.func)):
+            return True
+        # A variable that is called, and which is no function of the bundle's.
+        here = isinstance(node.func, ast.Name) and (name in scope.bindings or name in scope.module.scope.bindings)
+        return here and self.value(node.func, scope, _Use((node.lineno, node.col_offset), ()), {}) is None
+
+    def variable(self, name: str, value: Value, place: Place, use: _Use) -> None:
         """Look at an environment variable that the code sets."""
         if not isinstance(value, _Const):
             return
         text = str(value.value).strip()
         if name == "CUDA_VISIBLE_DEVICES" and text in {"", "-1"}:
-            self.hidden.append(Hidden("", f"CUDA_VISIBLE_DEVICES={text!r}", place))
+            self.hidden.append(Hidden("", f"CUDA_VISIBLE_DEVICES={text!r}", place, not use.blocks))
         elif name == "NVIDIA_VISIBLE_DEVICES" and text in {"void", "none"}:
-            self.hidden.append(Hidden("", f"NVIDIA_VISIBLE_DEVICES={text!r}", place))
+            self.hidden.append(Hidden("", f"NVIDIA_VISIBLE_DEVICES={text!r}", place, not use.blocks))
         elif name in {"JAX_PLATFORMS", "JAX_PLATFORM_NAME"} and text == "cpu":
-            self.hidden.append(Hidden("jax", f"{name}='cpu'", place))
+            self.hidden.append(Hidden("jax", f"{name}='cpu'", place, not use.blocks))
 
     # What an expression stands for.
 
@@ -818,13 +938,23 @@ class _Walker:
         if isinstance(node, ast.Subscript):
             return _many(self.item(base, node, inner) for base in self.options(inner(node.value)))
         if isinstance(node, ast.BinOp):
-            left, right = inner(node.left), inner(node.right)
-            if isinstance(left, _Listed) and isinstance(right, _Listed):
-                return _Listed((*left.items, *right.items))
-            return next((each for each in (left, right) if isinstance(each, _Tensor)), None)
+            return self.added(inner(node.left), inner(node.right))
+        if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
+            return _Listed((inner(node.elt),))
         if isinstance(node, (ast.Await, ast.NamedExpr, ast.Starred)):
             return inner(node.value)
         return None
+
+    def added(self, left: Value, right: Value) -> Value:
+        """Return the sum of two values: of lists, which may be one of several, or of tensors."""
+        found: list[Value] = []
+        for first in self.options(left):
+            for second in self.options(right):
+                if isinstance(first, _Listed) and isinstance(second, _Listed):
+                    found.append(_Listed((*first.items, *second.items)))
+                else:
+                    found.append(next((each for each in (first, second) if isinstance(each, _Tensor)), None))
+        return _many(found[:_MOST_LISTS]) if len(found) <= _MOST_LISTS else None
 
     def joined(self, node: ast.JoinedStr, inner: Callable[[ast.expr], Value]) -> Value:
         words = ""
@@ -843,6 +973,8 @@ class _Walker:
             return self.artifact(self.text(wanted), base.path)
         if isinstance(base, _Mapping):
             return next((value for each, value in base.items if each == wanted), None)
+        if isinstance(base, _Listed) and wanted == _Const(_ANY):
+            return _many(base.items)
         if isinstance(base, _Listed) and isinstance(wanted, _Const) and isinstance(wanted.value, int):
             return base.items[wanted.value] if -len(base.items) <= wanted.value < len(base.items) else None
         return None
@@ -915,7 +1047,11 @@ class _Walker:
                 return self.assigned(each.attributes[name], scope, use)
             if name in each.bindings:
                 value = self.bound_to(each, name, None, {})
-                return value._replace(bound=each) if isinstance(value, _Code) and isinstance(base, _Instance) else value
+                if not isinstance(value, _Code) or not isinstance(base, _Instance) or value.scope.kind == "static":
+                    return value
+                if value.scope.kind == "property":
+                    return _many(self.value(given, value.scope, where, {}) for given, where in value.scope.returns[:20])
+                return value._replace(bound=each)
         return _Artifacts(base.scope.module.path) if name == "artifacts" else None
 
     def assigned(self, bindings: list[tuple[_Scope, _Binding]], scope: _Scope | None, use: _Use | None) -> Value:
@@ -964,7 +1100,17 @@ class _Walker:
             if any(each is not None for each in found):
                 return _many(found)
         functions = self.options(self.value(node.func, scope, use, frame))
+        if functions == (None,) and isinstance(node.func, ast.Name):
+            return self.built_in(node.func.id, node, scope, use, frame)
         return _many(self.returned(each, node, scope, use, frame) for each in functions)
+
+    def built_in(self, name: str, node: ast.Call, scope: _Scope, use: _Use, frame: Frame) -> Value:
+        """Return what Python's own functions make of lists and of arguments by name."""
+        if name in _AS_LIST:
+            return self.argument(node, 0, "", scope, use, frame) if node.args else _Listed(())
+        if name == "dict" and not node.args and all(each.arg for each in node.keywords):
+            return _Mapping(tuple((_Const(each.arg), self.value(each.value, scope, use, frame)) for each in node.keywords))
+        return None
 
     def of_method(self, base: Value, node: ast.Call, scope: _Scope, use: _Use, frame: Frame) -> Value:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
@@ -1059,7 +1205,9 @@ class _Walker:
             return self.born(_Birth("the model of torch.hub.load()", born, "", place), node, scope)
         if path == "timm.create_model" or (path.startswith("torchvision.models.") and last.islower()):
             return self.born(_Birth(f"the model of {path}()", "cpu", "", place), node, scope)
-        if package == "torch.nn" and last[:1].isupper() and last not in {"Parameter", "DataParallel"}:
+        if package == "torch.nn" and (
+            last.startswith(_WITH_PARAMETERS) or (last == "Sequential" and self.of_models(node, scope, use, frame))
+        ):
             return self.born(_Birth(f"the {last}", "cpu", "", place), node, scope)
         if package == "torch" and last in _TENSORS:
             return self.tensor(node, scope, use, frame)
@@ -1067,10 +1215,15 @@ class _Walker:
             return _Tensor(_ON_CUDA)
         how = _session_maker(path)
         if how:
-            return self.session(how, node, place, argument)
+            return self.session(how, node, scope, use, frame)
         if path == "onnxruntime.get_available_providers":
             return _Listed((_Const("CUDAExecutionProvider"), _Const("CPUExecutionProvider")))
         return None
+
+    def of_models(self, node: ast.Call, scope: _Scope, use: _Use, frame: Frame) -> bool:
+        """Say whether a call is given a model: a sequence of transforms alone is none."""
+        given = [self.value(each.value if isinstance(each, ast.Starred) else each, scope, use, frame) for each in node.args]
+        return any(self.keys(part) for each in given for part in self.options(each))
 
     def tensor(self, node: ast.Call, scope: _Scope, use: _Use, frame: Frame) -> Value:
         named = next((each.value for each in node.keywords if each.arg == "device"), None)
@@ -1084,17 +1237,26 @@ class _Walker:
             return _Tensor(frozenset().union(*(each.devices for each in tensors)))
         return _Tensor(_SOMEWHERE if last in {"stack", "cat", "concat", "as_tensor", "zeros_like", "ones_like"} else _ON_CPU)
 
-    def session(self, how: str, node: ast.Call, place: Place, argument: Callable[[int, str], Value]) -> Value:
+    def session(self, how: str, node: ast.Call, scope: _Scope, use: _Use, frame: Frame) -> Value:
+        def argument(number: int, name: str) -> Value:
+            return self.argument(node, number, name, scope, use, frame)
+
+        place = scope.module.place(node)
         number, name = (2, "providers") if how.endswith(("InferenceSession", "OnnxModelArtifact")) else (1, "providers")
         if "from_pretrained" in how:
             name = "provider"
             number = 99
         given = argument(number, name) if self.given(node, number, name) else _Listed(())
-        unpacked = any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords)
+        starred = [self.value(each.value, scope, use, frame) for each in node.keywords if each.arg is None]
+        options = [pair for each in starred if isinstance(each, _Mapping) for pair in each.items]
+        given = next((value for key, value in options if key == _Const(name)), given)
+        followed = all(isinstance(each, _Mapping) for each in starred)
+        unpacked = any(isinstance(each, ast.Starred) for each in node.args) or not followed
         providers = None if unpacked and given == _Listed(()) else self.providers(given)
         key = f"{place}:{node.col_offset}"
         if key not in self.sessions:
             self.sessions[key] = Session(how, providers, place)
+            self.branches[key] = (id(scope), use.blocks)
         return _IsSession(key)
 
     def artifact(self, name: str, path: str) -> Value:
@@ -1156,20 +1318,22 @@ class _Walker:
         return frozenset(found)
 
     def providers(self, value: Value) -> tuple[str, ...] | None:
-        """Return all names of providers in a value; None where a part of it cannot be told."""
+        """Return all names of providers in a value; None where a part of it cannot be told, and none for NVIDIA's GPUs is seen."""
         found: list[str] = []
+        untold = False
         for each in self.options(value):
-            if each is None or isinstance(each, (_IsModel, _Named)):
-                return None
+            untold = untold or each is None or isinstance(each, (_IsModel, _Named))
             if isinstance(each, _Const) and isinstance(each.value, str):
                 found.append(each.value)
             for part in each.items if isinstance(each, _Listed) else ():
                 for one in self.options(part):
                     named = self.options(one.items[0])[0] if isinstance(one, _Listed) and one.items else one
-                    if not isinstance(named, _Const):
-                        return None
-                    found.append(str(named.value))
-        return tuple(dict.fromkeys(found))
+                    if isinstance(named, _Const):
+                        found.append(str(named.value))
+                    else:
+                        untold = True
+        # One that is surely among them is enough to say that it may be passed.
+        return None if untold and not any(name in NVIDIA for name in found) else tuple(dict.fromkeys(found))
 
 
 def _session_maker(path: str) -> str:

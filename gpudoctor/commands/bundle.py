@@ -167,7 +167,7 @@ def _judged(
     if any(each.check == "dangerous-pickle" for each in errors) and not want.call.trust:
         text = "Loading it would run code that no model needs (dangerous-pickle), so it is not loaded without --trust."
         return _result(want, bundle, static, "refused", text)
-    if any(each.check == "weights-only" for each in static):
+    if any(each.check in {"weights-only", "other-server"} for each in static):
         return _result(want, bundle, static, "nothing-to-test", "There is nothing in it that can be called.")
     if not want.environment:
         if errors:

@@ -309,3 +309,15 @@ def test_odd_requirements_break_nothing(tmp_path: Path) -> None:
         for python in ("", "x", "3", "2.7.18", "99.99"):
             for index in ("", "--index-url", "--extra-index-url /", "cu"):
                 checked(tmp_path, odd, image=image, python=python, indexes=(index,), conda="pytorch=x cudatoolkit=")
+
+
+def test_a_cure_names_no_release_that_is_not_there(tmp_path: Path) -> None:
+    """onnxruntime-gpu has not each release of onnxruntime, and tensorflow no [and-cuda] before 2.14."""
+    cures = {
+        pip: checked(tmp_path, pip)[0].cure for pip in ("onnxruntime==1.16.3", "onnxruntime==1.99.0", "tensorflow-cpu==2.11.0")
+    }
+    assert list(cures.values()) == [
+        "Ask for onnxruntime-gpu==1.16.3 in its place.",
+        "Ask for onnxruntime-gpu in its place.",
+        "Ask for tensorflow==2.11.0 in its place.",
+    ]

@@ -134,3 +134,25 @@ def test_every_recorded_host(tmp_path: Path) -> None:
             asked = (Said("1", Place("bento.yaml", 1)),)
             for _, _, text in checked(tmp_path, path.stem, pip, gpus=asked, image="nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04"):
                 assert text.endswith((".", ")"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "packed_by", "says"),
+    [
+        (("1", "1"), "1.4.39", ["gpus-beyond-host"]),
+        (("0.5", "0.5"), "1.4.39", []),
+        (("0.5", "0.5", "0.5"), "1.4.39", ["gpus-beyond-host"]),
+        (("0.25", "1"), "1.4.39", ["gpus-beyond-host"]),
+        (("1", "1"), "1.1.11", []),
+    ],
+)
+def test_services_that_together_ask_for_more(tmp_path: Path, asked: tuple[str, ...], packed_by: str, says: list[str]) -> None:
+    """BentoML gives each service GPUs of its own, and one of equal fractions; runners of 1.1 are all given all of them."""
+    gpus = tuple(Said(each, Place("bento.yaml", 16 + at)) for at, each in enumerate(asked))
+    found = names(tmp_path, DRIVER_535, gpus=gpus, format_="bentoml-1", packed_by=packed_by)
+    assert [check for check, _ in found] == says
+
+
+def test_a_fraction_of_a_gpu_needs_one(tmp_path: Path) -> None:
+    """Half a GPU is more than none."""
+    assert names(tmp_path, NO_GPU, gpus=(Said("0.5", Place("bento.yaml", 16)),)) == [("gpus-beyond-host", "error")]

@@ -192,3 +192,43 @@ def test_texts_of_the_bundle_cannot_make_lines_of_their_own(tmp_path):
     checks = list(layout.check(bundle, Files(str(tmp_path)), None))
     assert len(checks) == 2
     assert all(each.text.isprintable() for each in checks)
+
+
+def test_a_model_that_a_service_needs_is_looked_for(tmp_path):
+    """From BentoML 1.2 on a bento's models stand with its services; one of a hub is downloaded, and not looked for."""
+    yaml = laid.BENTO_YAML.replace(
+        "- name: Scorer\n  config:",
+        "- name: Scorer\n  models:\n  - tag: mlp:abc\n  - registry: huggingface\n    model_id: a/b\n  config:",
+    )
+    checks = found(laid.bento(tmp_path / "b", yaml), tmp_path)
+    assert [(each.check, each.where.line) for each in checks if each.severity == "error"] == [("artifact-missing", 9)]
+    laid.write(tmp_path / "b", {"models/mlp/abc/saved_model.onnx": laid.onnx()})
+    assert [each for each in found(tmp_path / "b", tmp_path) if each.severity == "error"] == []
+
+
+def test_what_bentoml_build_left_out_is_named(tmp_path):
+    """A file or folder that the packer asked to include and that is not there is told; patterns, and what is there, are not."""
+    root = laid.bento(tmp_path / "b", laid.BENTO_YAML)
+    file = "service: service:Scorer\ninclude:\n- service.py\n- '*.py'\n- weights/mlp.onnx\n- ./data/\n- lib/\n"
+    laid.write(root, {"src/bentofile.yaml": file, "src/service.py": "", "src/app/lib/x.py": ""})
+    checks = [each for each in found(root, tmp_path) if each.check == "artifact-missing"]
+    assert [(each.severity, str(each.where)) for each in checks] == [
+        ("error", "src/bentofile.yaml:5"),
+        ("warning", "src/bentofile.yaml:6"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("config", "lines"),
+    [
+        ('backend: "onnxruntime"\ninstance_group { kind: KIND_CPU }\n', [2]),
+        ('backend: "onnxruntime"\ninstance_group [{ kind: KIND_CPU }, { kind: KIND_GPU }]\n', []),
+        ('backend: "python"\ninstance_group { kind: KIND_CPU }\n', []),
+        ('backend: "onnxruntime"\n', []),
+    ],
+)
+def test_a_model_that_triton_is_told_to_run_on_the_cpu(tmp_path, config, lines):
+    """All instances on the CPU are a warning with its line; Python's own code is right there."""
+    root = laid.write(tmp_path / "b", {"m/config.pbtxt": config, "m/1/model.onnx": laid.onnx(), "m/1/model.py": ""})
+    checks = [each for each in found(root, tmp_path) if each.check == "device-fixed-to-cpu"]
+    assert [(each.severity, each.where.line) for each in checks] == [("warning", line) for line in lines]

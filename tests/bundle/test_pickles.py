@@ -380,6 +380,27 @@ def test_functions_that_are_carried_show_what_they_use():
     assert walked(function[:-1] + b")R.").odd
 
 
+def test_the_copy_of_cloudpickle_in_bentoml_carries_classes_too():
+    """A class that BentoML 0.13's own copy of cloudpickle carries is made and filled as cloudpickle's: nothing odd about its instance."""
+
+    def text(word: bytes) -> bytes:
+        return b"\x8c" + bytes([len(word)]) + word
+
+    def named(name: bytes, module: bytes = b"bentoml.utils.cloudpickle") -> bytes:
+        return text(module) + text(name) + b"\x93"
+
+    skeleton = named(b"_make_skeleton_class") + b"(" + named(b"type", b"builtins") + text(b"Net") + b")}NNtR"
+    code = named(b"_builtin_type") + text(b"CodeType") + b"\x85R"
+    code += b"(K\x01K\x00K\x00K\x01K\x03KCC\x04abcd" + b"N\x85))" + text(b"x.py") + text(b"forward") + b"K\x01C\x00))tR"
+    function = named(b"_fill_function") + b"(" + named(b"_make_skel_func") + code + b"K\x00}\x87R}tR"
+    whole = b"\x80\x04" + named(b"_rehydrate_skeleton_class") + skeleton + b"}" + text(b"forward") + function + b"s\x86R)\x81."
+    found = walked(whole)
+    assert (found.state, found.odd) == ("whole", ())
+    assert [each.name for each in found.codes] == ["forward"]
+    other = whole.replace(b"\x19bentoml.utils.cloudpickle", b"\x19bentoml.utils.cloudpickl_")
+    assert walked(other).odd
+
+
 def test_every_instruction_of_python_is_known():
     """No instruction that this Python's pickletools knows is unknown here."""
     for each in pickletools.opcodes:

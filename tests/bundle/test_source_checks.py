@@ -79,7 +79,9 @@ class Service(bentoml.BentoService):
 
 
 def checked(root: Path, text: str, **more: object) -> list[Check]:
-    """Return what is said of a service's source in a bundle."""
+    """Return what is said of a service's source in a bundle, which has the models that it names."""
+    for name in ("m.pt", "m.onnx", "model.pt", "model.onnx", "vocab.pt"):
+        (root / name).touch()
     files = made.files(root, service=dedent(text))
     return list(sources.check(made.bundle(root, **more), files, None))  # type: ignore[arg-type]
 
@@ -293,7 +295,7 @@ def test_nothing_that_can_use_a_gpu(tmp_path: Path, pip: str, text: str, says: l
 
 def test_a_gpu_that_the_code_hides(tmp_path: Path) -> None:
     """Hiding the GPU and pinning the CPU are errors with their line."""
-    text = "import os\nimport tensorflow as tf\nos.environ['CUDA_VISIBLE_DEVICES'] = '-1'\nwith tf.device('/CPU:0'):\n    pass\n"
+    text = "import os\nimport tensorflow as tf\nos.environ['CUDA_VISIBLE_DEVICES'] = '-1'\nwith tf.device('/CPU:0'):\n    tf.saved_model.load('m')\n"
     found = checked(tmp_path, text, pip="tensorflow==2.11.1")
     assert names(found) == [("device-fixed-to-cpu", "error"), ("gpu-hidden", "error")]
     assert {each.check: each.where.line for each in found} == {"device-fixed-to-cpu": 4, "gpu-hidden": 3}
@@ -314,3 +316,140 @@ def test_every_check_says_where_and_what_to_do(tmp_path: Path) -> None:
         assert each.where.path
         assert each.text.endswith(".")
         assert each.cure or each.severity == "unknown"
+
+
+ORT = """
+import os
+import onnxruntime as ort
+import torch
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "p = ['CPUExecutionProvider']\nif torch.cuda.is_available():\n    p.insert(0, 'CUDAExecutionProvider')",
+        "p = []\nif ort.get_device() == 'GPU':\n    p.append('CUDAExecutionProvider')\np.append('CPUExecutionProvider')",
+        "p = []\np += ['CUDAExecutionProvider']\np.extend(['CPUExecutionProvider'])",
+        "p = (['CUDAExecutionProvider'] if torch.cuda.is_available() else []) + ['CPUExecutionProvider']",
+        "p = [each for each in ort.get_available_providers() if each != 'TensorrtExecutionProvider']",
+        "class A:\n    names = ('CUDAExecutionProvider', 'CPUExecutionProvider')\np = list(A.names)",
+        "p = os.environ.get('PROVIDERS') or ['CUDAExecutionProvider']",
+    ],
+)
+def test_providers_that_are_put_together(tmp_path: Path, body: str) -> None:
+    """A list that gets the GPU's provider on its way is followed, however it is put together."""
+    text = f"{ORT}{body}\ns = ort.InferenceSession('m.onnx', providers=p)\n"
+    assert names(checked(tmp_path, text, pip="onnxruntime-gpu==1.18.1\ntorch==2.4.1")) == []
+    without = text.replace("CUDAExecutionProvider", "CPUExecutionProvider").replace(
+        "ort.get_available_providers()", "['CPUExecutionProvider']"
+    )
+    found = names(checked(tmp_path, without, pip="onnxruntime-gpu==1.18.1\ntorch==2.4.1"))
+    assert [each for each, _ in found] == ["providers-not-named"]
+
+
+def test_a_session_on_the_cpu_that_stands_in_for_one_on_the_gpu(tmp_path: Path) -> None:
+    """Of two branches the one for the CPU is no fault; a second model that is on the CPU always is."""
+    gpu, cpu = (f"ort.InferenceSession('m.onnx', providers=['{name}ExecutionProvider'])" for name in ("CUDA", "CPU"))
+    asked = "onnxruntime-gpu==1.18.1\ntorch==2.4.1"
+    for text in (
+        f"if torch.cuda.is_available():\n    s = {gpu}\nelse:\n    s = {cpu}\n",
+        f"try:\n    s = {gpu}\nexcept Exception:\n    s = {cpu}\n",
+        f"def made():\n    if torch.cuda.is_available():\n        return {gpu}\n    return {cpu}\n",
+        "given = {'providers': ['CUDAExecutionProvider']}\ns = ort.InferenceSession('m.onnx', **given)\n",
+    ):
+        assert names(checked(tmp_path, ORT + text, pip=asked)) == []
+    assert names(checked(tmp_path, f"{ORT}s = {gpu}\nt = {cpu}\n", pip=asked)) == [("providers-not-named", "error")]
+
+
+LAZY = """
+import functools
+import torch
+device = "cuda" if torch.cuda.is_available() else "cpu"
+
+class Service:
+    _net = None
+
+    @KIND
+    def net(self):
+        if self._net is None:
+            self._net = torch.nn.Linear(4, 2)
+            self._net = self._net.to(device)
+        return self._net
+
+    @staticmethod
+    def placed(rows):
+        return torch.tensor(rows).to(device)
+
+    def predict(self, rows):
+        scores = self.net(self.placed(rows))
+        return scores.cpu().numpy()
+"""
+
+
+@pytest.mark.parametrize("kind", ["property", "functools.cached_property"])
+def test_a_model_behind_a_property(tmp_path: Path, kind: str) -> None:
+    """A property is what it returns: the model is moved there, and ``.cpu()`` of its answer moves no model."""
+    assert names(checked(tmp_path, LAZY.replace("KIND", kind), pip="torch==2.4.1")) == []
+    left = LAZY.replace("KIND", kind).replace("            self._net = self._net.to(device)\n", "")
+    assert names(checked(tmp_path, left, pip="torch==2.4.1")) == [("saved-on-cpu-never-moved", "error")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = torch.jit.load('m.pt')\nb = torch.jit.load('m.pt')\nfor each in (a, b):\n    each.to(device)\nb(a(torch.zeros(1).to(device)))",
+        "m = torch.jit.load('m.pt').to(device)\nlast = torch.nn.Softmax(dim=1)\nlast(m(torch.zeros(1).to(device)).cpu())",
+        "m = torch.jit.load('m.pt')\nm = m.to('cuda')\nm(torch.zeros(1).to('cuda'))",
+        "from diffusers import DiffusionPipeline\np = DiffusionPipeline.from_pretrained('m')\np.enable_model_cpu_offload()\np('a')",
+        "import os\nif not torch.cuda.is_available():\n    os.environ['CUDA_VISIBLE_DEVICES'] = '-1'",
+        "prepare = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.ReLU())\nprepare(torch.zeros(1))",
+    ],
+)
+def test_what_is_right_though_it_looks_otherwise(tmp_path: Path, body: str) -> None:
+    """Layers without parameters, moves in a loop and of a name onto itself, and what hides the GPU on a condition are no faults."""
+    asked = "torch==2.4.1\ndiffusers"
+    found = checked(tmp_path, f"import torch\ndevice = 'cuda' if torch.cuda.is_available() else 'cpu'\n{body}\n", pip=asked)
+    assert [each for each in names(found) if each[1] != "hint"] == []
+
+
+def test_inputs_that_are_prepared_on_the_cpu(tmp_path: Path) -> None:
+    """tf.device('/CPU:0') above code that only prepares inputs is a hint."""
+    text = "import tensorflow as tf\ndef prepared(x):\n    with tf.device('/CPU:0'):\n        return tf.image.resize(x, (2, 2))\n"
+    assert names(checked(tmp_path, text, pip="tensorflow==2.11.1")) == [("device-fixed-to-cpu", "hint")]
+
+
+def test_modules_that_the_service_imports_and_the_bundle_lacks(tmp_path: Path) -> None:
+    """Of the bundle's own package a missing module is an error, one of no known package a warning; a service that is not there an error."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "__init__.py").touch()
+    (tmp_path / "app" / "net.py").write_text("from .layers import Block\n")
+    text = "import torch\nimport helpers\nimport dotenv\nfrom app.net import Block\ntry:\n    import extra\nexcept ImportError:\n    extra = None\n"
+    found = checked(tmp_path, text, pip="torch==2.4.1\npython-dotenv")
+    assert names(found) == [("module-not-bundled", "error"), ("module-not-bundled", "warning")]
+    assert [str(each.where) for each in found] == ["app/net.py:1", "service.py:2"]
+    (tmp_path / "app" / "layers.py").touch()
+    (tmp_path / "helpers.py").touch()
+    assert names(checked(tmp_path, text, pip="torch==2.4.1\npython-dotenv")) == []
+    moved = checked(tmp_path, "import torch", pip="torch==2.4.1", service=Said("gone:Service", Place("bentoml.yml", 3)))
+    assert [(each.check, each.severity, str(each.where)) for each in moved] == [("module-not-bundled", "error", "bentoml.yml:3")]
+
+
+def test_a_model_that_the_code_loads_and_the_bundle_lacks(tmp_path: Path) -> None:
+    """A path that is loaded and is nowhere in the bundle is said, however it is joined; one outside of it, or known only at run time, is not."""
+    text = """
+        import os
+        from pathlib import Path
+        import onnxruntime
+        import torch
+        here = Path(__file__).parent
+        a = torch.jit.load(str(here / "weights" / "gone.pt"), map_location="cuda")
+        path = os.path.join(os.path.dirname(__file__), "lost.onnx")
+        b = onnxruntime.InferenceSession(path, providers=["CUDAExecutionProvider"])
+        c = torch.jit.load(here / "m.pt", map_location="cuda")
+        d = torch.jit.load("/models/elsewhere.pt", map_location="cuda")
+        e = torch.jit.load(os.environ["MODEL"], map_location="cuda")
+    """
+    found = checked(tmp_path, text, pip="torch==2.4.1\nonnxruntime-gpu==1.18.1")
+    assert names(found) == [("artifact-missing", "warning")] * 2
+    assert [each.text.partition(" loads ")[2].partition(",")[0] for each in found] == ["gone.pt", "lost.onnx"]

@@ -391,6 +391,17 @@ def pip_majors(bundle: Bundle) -> frozenset[int]:
 # The checks.
 
 
+def _gpu_spec(spec: str) -> str:
+    """Return the bounds of onnxruntime where releases of onnxruntime-gpu are within them, else none: not each release has both."""
+    from gpudoctor.tables import served
+
+    return spec if any(served.admits(spec, each) for each in served.releases("onnxruntime-gpu")) else ""
+
+
+def _older(spec: str, release: tuple[int, ...]) -> bool:
+    return any(each.startswith(("==", "<", "~=")) and tables.version(each.lstrip("=<~")) < release for each in spec.split(","))
+
+
 def _cpu_only(bundle: Bundle) -> Iterator[Check]:
     plain = asked(bundle, "onnxruntime")
     if plain is not None and asked(bundle, "onnxruntime-gpu") is None:
@@ -402,13 +413,14 @@ def _cpu_only(bundle: Bundle) -> Iterator[Check]:
             "error" if needed else "hint",
             f"{plain.at} asks for onnxruntime, the package without CUDA{says}: ONNX models run on the CPU.",
             plain.at,
-            f"Ask for onnxruntime-gpu{plain.spec} in its place." if plain.spec else "Ask for onnxruntime-gpu in its place.",
+            f"Ask for onnxruntime-gpu{_gpu_spec(plain.spec)} in its place.",
         )
     for name in ("tensorflow-cpu", "intel-tensorflow", "tensorflow-intel"):
         found = asked(bundle, name)
         if found is not None and asked(bundle, "tensorflow", "tensorflow-gpu") is None:
             text = f"{found.at} asks for {name}, which is built without CUDA: TensorFlow runs on the CPU."
-            yield Check("cpu-only-runtime", "error", text, found.at, f"Ask for tensorflow[and-cuda]{found.spec} in its place.")
+            extra = "" if _older(found.spec, (2, 14)) else "[and-cuda]"
+            yield Check("cpu-only-runtime", "error", text, found.at, f"Ask for tensorflow{extra}{found.spec} in its place.")
     yield from _cpu_torch(bundle)
     jax = asked(bundle, "jax")
     if jax is not None and not _has_jax_cuda(bundle, jax):

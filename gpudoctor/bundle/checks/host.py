@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gpudoctor.facts.gpu import Function
     from gpudoctor.tables.wheels import Targets
 
+_OTHER_HOST = "Ask for GPUs that the host has, or serve it on another host."
 _LAST_OLD_WHEELS = "torch<2.15 of https://download.pytorch.org/whl/cu126"
 """The newest wheels with code for Maxwell, Pascal and Volta. Source: PyTorch's build scripts (torch.tsv)."""
 
@@ -81,20 +82,59 @@ def _enough(bundle: Bundle, facts: Facts) -> Iterator[Check]:
         if not known:
             continue  # WSL's and a Jetson's GPU are not on the bus: there is one, and how many more is not told
         if number > have:
-            has = "no NVIDIA GPU" if not have else f"{have} GPU" + ("s, numbered from 0" if have > 1 else ", number 0")
-            then = " BentoML serves it all the same, on the CPU, and says nothing." if bundle.format == "bentoml-1" else ""
-            text = f"{said.at} asks for {what}, and this host has {has}.{then}"
-            yield Check(
-                "gpus-beyond-host", "error", text, said.at, "Ask for GPUs that the host has, or serve it on another host."
-            )
+            text = f"{said.at} asks for {what}, and this host has {_has(have)}.{_then(bundle, have)}"
+            yield Check("gpus-beyond-host", "error", text, said.at, _OTHER_HOST)
+            return
+    yield from _together(bundle, facts)
+
+
+def _has(have: int) -> str:
+    return "no NVIDIA GPU" if not have else f"{have} GPU" + ("s, numbered from 0" if have > 1 else ", number 0")
+
+
+def _then(bundle: Bundle, have: int) -> str:
+    if bundle.format != "bentoml-1":
+        return ""
+    return f" BentoML serves it all the same, {'with those that there are' if have else 'on the CPU'}, and says nothing."
+
+
+def _together(bundle: Bundle, facts: Facts) -> Iterator[Check]:
+    """Add up what the services of a bento ask for: each has GPUs of its own, except that equal fractions share one.
+
+    Source: BentoML 1.4.39, _bentoml_impl/server/allocator.py. The runners of 1.0 and 1.1 are all given all GPUs.
+    """
+    if bundle.format != "bentoml-1" or len(bundle.gpus) < 2 or tables.version(bundle.packed_by) < (1, 2):
+        return
+    whole = 0
+    fractions: dict[float, int] = {}
+    for said in bundle.gpus:
+        needs = _needs(said)
+        if needs is not None and "." in said.text and float(said.text) < 1:
+            fractions[float(said.text)] = fractions.get(float(said.text), 0) + 1
+        elif needs is not None:
+            whole += needs[0]
+    whole += sum(-(-count // int(1 / each)) for each, count in fractions.items())
+    try:
+        have = facts.gpus.count
+    except NoAnswer:
+        return
+    if 0 < have < whole:
+        at = bundle.gpus[-1].at
+        text = (
+            f"The bundle's {len(bundle.gpus)} services ask for {whole} GPUs together, and this host has {_has(have)}: BentoML gives each "
+            "its own, and a service for which there is none left runs on the CPU and says nothing."
+        )
+        yield Check("gpus-beyond-host", "error", text, at, f"Ask for fractions that share a GPU (gpu: 0.5). {_OTHER_HOST}")
 
 
 def _needs(said: Said) -> tuple[int, str] | None:
     """Return how many GPUs a host must have for what is asked, and that in words; None where no number is asked."""
+    import math
+
     text = said.text.strip()
     try:
         if text.replace(".", "", 1).isdigit() and not text.startswith("["):
-            number = int(float(text))
+            number = math.ceil(float(text))
             return (number, f"{number} GPU" + ("s" if number != 1 else "")) if number else None
         numbers = [int(part) for part in text.strip("[]() ").replace(",", " ").split()]
     except (ValueError, OverflowError):

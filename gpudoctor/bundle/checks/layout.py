@@ -11,7 +11,7 @@ from gpudoctor.bundle.layouts import parts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gpudoctor.bundle import Bundle, Said
+    from gpudoctor.bundle import Bundle, Said, Severity
     from gpudoctor.bundle.files import Files
     from gpudoctor.facts import Facts
 
@@ -172,10 +172,31 @@ def _bentoml_1(bundle: Bundle, files: Files) -> Iterator[Check]:
             Place(MARKER, line),
             "Export the bento again: bentoml export NAME:VERSION /path/FILE.bento.",
         )
+    yield from _not_included(files)
     for item in tree.get("envs").items:
         yield from _hidden(item.word("name"), item.get("value").text, Place(MARKER, item.get("value").line))
     for name, value in tree.get("docker", "env").keys.items():
         yield from _hidden(name, value.text, Place(MARKER, value.line))
+
+
+def _not_included(files: Files) -> Iterator[Check]:
+    """Yield what the packer asked to include and the bento has not: bentoml build says nothing of a pattern that matches nothing."""
+    path = "src/bentofile.yaml"
+    there = [each.path.removeprefix("src/") for each in files.entries() if each.path.startswith("src/")]
+    for item in parts.quiet_tree(files, path).get("include").items:
+        wanted = item.text.removeprefix("./").strip("/")
+        if not wanted or wanted == "." or any(sign in wanted for sign in "*?[!\\"):
+            continue
+        if any(
+            each == wanted or each.startswith(f"{wanted}/") or each.endswith(f"/{wanted}") or f"/{wanted}/" in each
+            for each in there
+        ):
+            continue
+        text = f"{path}:{item.line} asks to include {_line(item.text)}, and nothing of that name is in the bundle: bentoml build does not say so."
+        severity: Severity = "warning" if parts.kind(wanted) == "unknown" else "error"
+        yield Check(
+            "artifact-missing", severity, text, Place(path, item.line), "Put it beside the service, and build the bento again."
+        )
 
 
 def _hidden(name: str, value: str, at: Place) -> Iterator[Check]:
@@ -194,6 +215,11 @@ def _triton(files: Files) -> Iterator[Check]:
             path = f"{folder}/{triton.CONFIG}" if folder else triton.CONFIG
             text = f"{_line(path)} cannot be read, so Triton does not load the model: {error.reason}."
             yield Check("syntax-error", "error", text, Place(path, error.line), "Correct the line.")
+        for at in triton.on_cpu(files, folder):
+            text = f"{at} has the model run on the CPU (KIND_CPU), GPU or not."
+            yield Check(
+                "device-fixed-to-cpu", "warning", text, at, "Say KIND_GPU, or leave the kind out: Triton then takes the GPU."
+            )
 
 
 def _script(said: Said) -> Check:

@@ -368,7 +368,7 @@ _CONDA = {
     "py-xgboost": "xgboost", "py-xgboost-gpu": "xgboost", "tensorflow-mkl": "tensorflow", "python-xgboost": "xgboost",
 }  # fmt: skip
 """What conda calls packages that pip calls otherwise."""
-_OTHERS_KNOWN = _set(
+OTHERS_KNOWN = _set(
     "requests flask fastapi uvicorn gunicorn starlette httpx aiohttp click jinja2 typing-extensions packaging six certifi urllib3 idna "
     "charset-normalizer prometheus-client psutil boto3 botocore s3transfer jmespath sqlalchemy matplotlib seaborn pip setuptools wheel "
     "python cudatoolkit pytorch-cuda pytorch-mutex cudnn werkzeug markupsafe protobuf grpcio ujson orjson msgpack python-multipart "
@@ -572,7 +572,13 @@ def _why(module: str, top: str, name: str) -> str:
     return ""
 
 
-_EXCEPT = _set("torch.serialization._get_layout torch._ops.OpOverload torch._dynamo.eval_frame.OptimizedModule")
+_EXCEPT = _set(
+    "torch.serialization._get_layout torch._ops.OpOverload torch._dynamo.eval_frame.OptimizedModule mlflow.pyfunc.PythonModel "
+    "mlflow.pyfunc.model.PythonModel mlflow.pyfunc.model.PythonModelContext mlflow.pyfunc.model._FunctionPythonModel "
+    "mlflow.pyfunc.model.ChatModel mlflow.pyfunc.model.ChatAgent mlflow.pyfunc.model.ResponsesAgent mlflow.pyfunc.ResponsesAgent "
+    "mlflow.pyfunc.ChatModel mlflow.pyfunc.ChatAgent"
+)
+"""Of what is dangerous as a whole: what models consist of."""
 
 
 def _modules(where: _Place, pickle: Pickle) -> Iterator[Check]:
@@ -643,7 +649,7 @@ def _known(bundle: Bundle) -> _Known:
         modules.update(names.split())
     strange = {
         name
-        for name in asked - modules - _OTHERS_KNOWN - _BRING_NUMPY - _BRING_PANDAS
+        for name in asked - modules - OTHERS_KNOWN - _BRING_NUMPY - _BRING_PANDAS
         if not name.startswith(("nvidia-", "opentelemetry-", "types-"))
     }
     zipped = any(root.endswith((".zip", ".whl", ".egg")) for root in bundle.import_roots)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     How = Literal["error", "warning", "hint"]
 
-_NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 _NAMED = "providers=['CUDAExecutionProvider', 'CPUExecutionProvider']"
 _TORCH_KINDS = frozenset({"torch-pickle", "torchscript", "torch-export"})
 _GPU_KINDS = _TORCH_KINDS | {"onnx", "keras-h5", "savedmodel", "safetensors", "plan"}
@@ -134,6 +133,9 @@ def check(bundle: Bundle, files: Files, facts: Facts) -> Iterator[Check]:
     yield from _models(bundle, files, seen)
     yield from _hidden(seen)
     yield from _undefined(seen)
+    yield from _service(bundle, seen)
+    yield from _lacking(bundle, seen)
+    yield from _opened(bundle, files, seen)
     yield from _not_required(bundle, seen)
     yield from _no_framework(bundle, seen)
 
@@ -156,11 +158,13 @@ def _consequence(bundle: Bundle) -> str:
 
 
 def _sessions(bundle: Bundle, seen: Sources) -> Iterator[Check]:
+    from gpudoctor.bundle import sources
+
     for each in seen.sessions:
         if each.providers is None:
             text = f"Cannot tell whether {each.how} at {each.at} names a provider for the GPU: the code that chooses it cannot be followed."
             yield Check("providers-not-named", "unknown", text, each.at, f"Pass {_NAMED}.")
-        elif not any(name in _NVIDIA for name in each.providers):
+        elif not any(name in sources.NVIDIA for name in each.providers):
             yield from _unnamed(bundle, each)
 
 
@@ -184,10 +188,12 @@ def _unnamed(bundle: Bundle, session: Session) -> Iterator[Check]:
 
 def _flavour(bundle: Bundle) -> Iterator[Check]:
     """Look at the providers that an MLmodel names for its ONNX flavour."""
+    from gpudoctor.bundle import sources
+
     if (
         bundle.format == "mlflow"
         and bundle.providers
-        and not any(name in each.text for each in bundle.providers for name in _NVIDIA)
+        and not any(name in each.text for each in bundle.providers for name in sources.NVIDIA)
     ):
         first = bundle.providers[0]
         names = ", ".join(each.text for each in bundle.providers)
@@ -316,12 +322,17 @@ def _saved_on(artifact: Artifact, files: Files) -> str:
 
 def _hidden(seen: Sources) -> Iterator[Check]:
     for each in seen.hidden:
-        fixed = each.words.startswith("tf.device")
         who = {"tensorflow": "TensorFlow", "jax": "JAX"}.get(each.framework, "every framework")
-        text = f"{each.at} has {each.words}: " + (
-            "what stands below it is computed on the CPU." if fixed else f"the GPU is hidden from {who}."
-        )
-        yield Check("device-fixed-to-cpu" if fixed else "gpu-hidden", "error", text, each.at, "Take the line out.")
+        if each.words.startswith("tf.device"):
+            then = "" if each.sure else ", which is right for what only prepares inputs"
+            text = f"{each.at} has {each.words}: what stands below it is computed on the CPU{then}."
+            yield Check("device-fixed-to-cpu", "error" if each.sure else "hint", text, each.at, "Take the line out.")
+        elif each.sure:
+            text = f"{each.at} has {each.words}: the GPU is hidden from {who}."
+            yield Check("gpu-hidden", "error", text, each.at, "Take the line out.")
+        else:
+            text = f"{each.at} has {each.words} on a condition: where it holds, the GPU is hidden from {who}."
+            yield Check("gpu-hidden", "hint", text, each.at, "See that it does not hold where the bundle is served.")
 
 
 def _undefined(seen: Sources) -> Iterator[Check]:
@@ -329,6 +340,78 @@ def _undefined(seen: Sources) -> Iterator[Check]:
         text = f"{at} uses {name}, which nothing in that file defines or imports: NameError when the line runs."
         severity: How = "error" if at.path == seen.service else "warning"
         yield Check("name-not-defined", severity, text, at, "Define or import it, and pack the bundle again.")
+
+
+# What is not there.
+
+
+def _service(bundle: Bundle, seen: Sources) -> Iterator[Check]:
+    """Find a service whose file is not in the bundle."""
+    if bundle.service is None or seen.service or any(root.endswith((".zip", ".whl", ".egg")) for root in bundle.import_roots):
+        return
+    if bundle.format not in {"bentoml-0.13", "bentoml-1"}:
+        return
+    module = bundle.service.text.partition(":")[0]
+    root = next((each for each in bundle.import_roots if each), "")
+    path = f"{root}/{module.removesuffix('.py').replace('.', '/')}.py".lstrip("/")
+    text = f"{bundle.service.at} says that the service is in {module}, and {path} is not there: the bundle cannot be loaded."
+    yield Check("module-not-bundled", "error", text, bundle.service.at, "Pack the bundle again, and copy all of it.")
+
+
+_GONE_FROM_PYTHON = _set(
+    "distutils imp asynchat asyncore smtpd cgi cgitb crypt imghdr mailcap msilib nntplib pipes sndhdr spwd sunau telnetlib uu xdrlib "
+    "aifc audioop chunk nis ossaudiodev lib2to3 parser symbol formatter binhex pkg_resources _bentoml_sdk _bentoml_impl"
+)
+
+
+def _lacking(bundle: Bundle, seen: Sources) -> Iterator[Check]:
+    """Find imports of modules that the bundle's own packages lack, or that neither the bundle nor its requirements are known to have."""
+    import sys
+
+    if bundle.format not in {"bentoml-0.13", "bentoml-1"}:
+        return
+    from gpudoctor.bundle.checks import pickles
+
+    named: set[str] = set()
+    for each in seen.lacking:
+        if each.name in named or each.package in pickles.DISTRIBUTIONS or each.package in sys.stdlib_module_names:
+            continue
+        named.add(each.name)
+        severity: How = "error" if each.sure else "hint"
+        text = f"{each.at} imports {each.name}, which the bundle's own package {each.package} does not have: No module named '{each.name}'."
+        yield Check("module-not-bundled", severity, text, each.at, "Pack the bundle again with that module among its files.")
+    if not bundle.installs:
+        return
+    asked = [each.name.replace("-", "") for each in bundle.requirements]
+    known = pickles.DISTRIBUTIONS.keys() | _FAMILIES.keys() | _IMPORTED | _GONE_FROM_PYTHON | sys.stdlib_module_names
+    brought = {each.replace("-", "") for each in pickles.OTHERS_KNOWN}
+    for each in seen.imports:
+        plain = each.package.lower().replace("_", "")
+        if not each.sure or each.package in named or each.package in known or plain in brought:
+            continue
+        if any(plain in one or one in plain for one in asked):
+            continue
+        named.add(each.package)
+        text = (
+            f"{each.at} imports {each.name}, and {each.package} is neither among the bundle's own files nor required by that name: "
+            f"No module named '{each.package}', unless one of its requirements brings it."
+        )
+        cure = "Pack the module with the service (BentoML 1: name it under include), or require the package that has it."
+        yield Check("module-not-bundled", "warning", text, each.at, cure)
+
+
+def _opened(bundle: Bundle, files: Files, seen: Sources) -> Iterator[Check]:
+    """Find a model that the code loads by its path, and that is nowhere in the bundle under that name."""
+    if not bundle.format.startswith("bentoml-") or not seen.opened:
+        return
+    there = {each.path.rpartition("/")[2] for each in files.entries()}
+    for path, at in seen.opened:
+        name = path.rstrip("/").rpartition("/")[2]
+        if "." not in name or name in there:
+            continue
+        text = f"{at} loads {path}, and the bundle has no file of that name: it fails there, unless the file is put there by something else."
+        cure = "Pack the file with the service (BentoML 1: name it under include in bentofile.yaml), and see that it is there when it is packed."
+        yield Check("artifact-missing", "warning", text, at, cure)
 
 
 # What is installed.
@@ -433,7 +516,10 @@ def _no_framework(bundle: Bundle, seen: Sources) -> Iterator[Check]:
         text = f"Cannot tell whether anything in this bundle can use a GPU: no known GPU framework is required or imported, and {some} is not known here."
         yield Check("no-gpu-framework", "unknown", text, at)
         return
-    text = f"Nothing in this bundle can use a GPU: it requires {', '.join(sorted(names)[:6]) or 'nothing'}, which compute on the CPU."
+    known = sorted(names - {"python", "pip", "setuptools", "wheel"})
+    text = (
+        f"Nothing in this bundle can use a GPU: of what it requires ({', '.join(known[:6]) or 'nothing'}) nothing computes there."
+    )
     yield Check("no-gpu-framework", "error", text, at, "Serve it without a GPU, or move the model to a framework that uses one.")
 
 

@@ -151,14 +151,17 @@ def _artifact(name: str, path: str, at: Place) -> tuple[Artifact, ...]:
 
 
 def models(tree: Yaml) -> tuple[tuple[str, int], ...]:
-    """Return the tags of the models that a bento needs from the store (``mlp:abc``), and where each is said."""
-    return tuple(
-        (tag, item.get("tag").line or item.line)
-        for item in tree.get("models").items
-        if (tag := item.word("tag") or item.text).count(":") == 1
-        and "/" not in tag
-        and all(part and not part.startswith(".") for part in tag.split(":"))
-    )
+    """Return the tags of the models that a bento needs from the store (``mlp:abc``), and where each is said.
+
+    From 1.2 on each service has its own; models of a hub, which are downloaded, have no tag.
+    """
+    said = [*tree.get("models").items, *(item for each in tree.get("services").items for item in each.get("models").items)]
+    found: dict[str, int] = {}
+    for item in said:
+        tag = item.word("tag") or item.text
+        if tag.count(":") == 1 and "/" not in tag and all(part and not part.startswith(".") for part in tag.split(":")):
+            found.setdefault(tag, item.get("tag").line or item.line)
+    return tuple(found.items())
 
 
 def _gpus(tree: Yaml) -> tuple[Said, ...]:
@@ -224,12 +227,16 @@ def _schema(route: dict[str, Any], at: Place) -> Api:
     required = given.get("required")
     needed = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
     inputs = tuple(_argument(name, about) for name, about in properties.items())
+    shared = given.get("$defs")
+    defined: dict[str, Any] = shared if isinstance(shared, dict) else {}
     takes = ", ".join(dict.fromkeys(_type(about) for about in properties.values()))
-    values = {name: value for name, about in properties.items() if (value := _value(about, wanted=name in needed)) is not _NONE}
+    values = {
+        name: value for name, about in properties.items() if (value := _value(about, defined, wanted=name in needed)) is not _NONE
+    }
     body: Any = values
     if given.get("root_input") is True and len(properties) == 1:
         body = next(iter(values.values()), _NONE)
-    example = "" if body is _NONE or not set(needed) <= values.keys() or (properties and not values) else parts.shown(body)
+    example = "" if body is _NONE or not set(needed) <= values.keys() else parts.shown(body)
     name = str(route.get("name"))
     where = route.get("route")
     return Api(name, where if isinstance(where, str) else f"/{name}", takes, inputs, example, at)
@@ -238,14 +245,34 @@ def _schema(route: dict[str, Any], at: Place) -> Api:
 _NONE = object()
 
 
-def _value(about: dict[str, Any], *, wanted: bool) -> Any:
-    """Return an argument's first example, or its default where it must be given; ``_NONE`` where there is neither."""
+def _value(about: dict[str, Any], defined: dict[str, Any], *, wanted: bool, deep: int = 8) -> Any:
+    """Return an argument's first example, or its default where it must be given; ``_NONE`` where there is neither.
+
+    An object that must be given is put together from what is said of its parts.
+    """
+    named = about.get("$ref")
+    if isinstance(named, str) and isinstance(defined.get(named.rpartition("/")[2]), dict):
+        about = {**defined[named.rpartition("/")[2]], **{key: value for key, value in about.items() if key != "$ref"}}
     examples = about.get("examples")
     if isinstance(examples, list) and examples:
         return examples[0]
     if "example" in about:
         return about["example"]
-    return about["default"] if wanted and "default" in about else _NONE
+    if not wanted:
+        return _NONE
+    if "default" in about:
+        return about["default"]
+    inner, required = about.get("properties"), about.get("required", [])
+    if about.get("type") != "object" or not isinstance(inner, dict) or not isinstance(required, list) or not deep:
+        return _NONE
+    made = {}
+    for name, part in inner.items():
+        value = _value(part, defined, wanted=name in required, deep=deep - 1) if isinstance(part, dict) else _NONE
+        if value is not _NONE:
+            made[name] = value
+        elif name in required:
+            return _NONE
+    return made
 
 
 def _type(about: dict[str, Any]) -> str:

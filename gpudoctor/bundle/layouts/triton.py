@@ -122,6 +122,15 @@ def problem(files: Files, folder: str) -> Malformed | None:
     return None
 
 
+def on_cpu(files: Files, folder: str) -> tuple[Place, ...]:
+    """Return where a model that could run on the GPU is put on the CPU in all its instances; code of Python's own is no such model."""
+    config = read(files, folder)
+    kinds = [pbtxt.first(group, "kind") for group in config.get("instance_group").items]
+    if not kinds or any(kind.text != "KIND_CPU" for kind in kinds) or pbtxt.first(config, "backend").text == "python":
+        return ()
+    return (Place(_joined(folder, CONFIG), kinds[0].line),)
+
+
 def _joined(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 

@@ -19,6 +19,10 @@ def load(settings):
     # A server makes it before it starts the application, whose counters are files in there.
     os.makedirs(os.path.join(os.environ["BENTOML_HOME"], "prometheus_multiproc_dir"), exist_ok=True)
     service = bentoml.load(settings["bundle"])
+    sources = os.path.join(settings["bundle"], "src")
+    if os.path.isdir(sources):
+        # A server's workers are there, and services name their files from there.
+        os.chdir(sources)
     make = getattr(service, "to_asgi", None)
     app = make() if make is not None else service.asgi_app
     try:

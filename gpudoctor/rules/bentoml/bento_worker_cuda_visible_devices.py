@@ -81,8 +81,10 @@ RULE = Rule(
     signs=(
         "environ for worker <n>: set cuda_visible_devices",
         "bentoml + worker + cuda_visible_devices",
+        "bentoml + invalid device ordinal",
         "not enough gpus to be assigned",
         "gpus, but only <n> are remaining. serving may fail",
         "bentoml_disable_gpu_allocation",
+        "~ bentoml",
     ),
 )

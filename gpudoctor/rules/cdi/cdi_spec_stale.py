@@ -162,7 +162,7 @@ RULE = Rule(
         "libnvidia-*not found + (podman|crun|cdi)",
         "cdi spec*stale",
         "(error stating file|failed to stat cdi host device)*no such file or directory",
-        "cannot stat */usr/lib*(nvidia|libcuda|libnvcuvid)*no such file or directory",
+        "cannot stat */lib*(nvidia|libcuda|libnvcuvid)*no such file or directory",
         "cannot stat */nvidia-persistenced/socket*no such file or directory",
         "statfs /usr/lib*nvidia*no such file or directory",
     ),

@@ -136,6 +136,7 @@ RULE = Rule(
     fix=fix,
     signs=(
         "unresolvable cdi devices",
+        "unresolvable cdi devices nvidia.com/",
         "unresolvable cdi devices + cdiversion: 0.7.0",
         "the spec version must be at least",
         "invalid version + /cdi/nvidia*",

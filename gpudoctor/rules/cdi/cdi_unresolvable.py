@@ -264,6 +264,7 @@ RULE = Rule(
     fix=fix,
     signs=(
         "unresolvable cdi devices",
+        "unresolvable cdi devices nvidia.com/",
         "setting up cdi devices: unresolvable",
         "cdi device injection failed: unresolvable",
     ),

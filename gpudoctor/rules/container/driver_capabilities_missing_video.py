@@ -77,6 +77,8 @@ RULE = Rule(
     signs=(
         "cannot load libnvcuvid.so.1",
         "failed loading nvcuvid",
+        "libnvcuvid.so.1: cannot open shared object file",
+        "failed to load libnvcuvid.so",
         "nvenc library file is not found",
         "cannot load libnvidia-encode.so.1",
         "failed loading nvenc",

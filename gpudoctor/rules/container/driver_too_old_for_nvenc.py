@@ -129,6 +129,7 @@ RULE = Rule(
     signs=(
         "driver does not support the required nvenc api version",
         "the minimum required nvidia driver for nvenc is",
+        "minimum required nvidia driver + nvenc",
         "required: <n>.<n> found: <n>.<n>",
         "nvenc*invalid_version",
         "nv_enc_err_invalid_version",

@@ -44,6 +44,8 @@ RULE = Rule(
     signs=(
         "cannot load libnvcuvid.so.1",
         "failed loading nvcuvid",
+        "libnvcuvid.so.1: cannot open shared object file",
+        "failed to load libnvcuvid.so",
         "libnvcuvid.so.1 + (libgl.so.1|libx11.so.6)*not found",
         "~ (libgl.so.1|libx11.so.6|libgl1)",
     ),

@@ -109,7 +109,7 @@ RULE = Rule(
     needs=("gpu", "driver", "daemon", "toolkit"),
     signs=(
         "device error: *: unknown device",
-        "device error: unknown device id:",
+        "device error: unknown device id",
         "unknown device id: + nvidia",
         "could not find gpu with uuid",
         "~ (false|gpu-)",

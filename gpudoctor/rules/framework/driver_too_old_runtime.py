@@ -53,6 +53,7 @@ RULE = Rule(
     signs=(
         "nvidia driver on your system is too old",
         "cuda driver version is insufficient for cuda runtime version",
+        "cuda driver version is insufficient",
         "cuda_error_insufficient_driver",
         "cudaerrorinsufficientdriver",
         "nvidia driver too old",

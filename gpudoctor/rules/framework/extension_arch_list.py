@@ -99,6 +99,7 @@ RULE = Rule(
     needs_input="image",
     signs=(
         "no kernel image is available for execution on the device",
+        "error in *_cuda: no kernel image is available",
         "cuda_error_no_binary_for_gpu",
         "cudaerrornokernelimagefordevice",
         "cuda kernel failed*no kernel image",

@@ -62,6 +62,7 @@ RULE = Rule(
     signs=(
         "libonnxruntime_providers_(cuda|tensorrt).so with error: lib(curand|cufft|nvrtc|nvjitlink).so.<n>",
         "libonnxruntime_providers_(cuda|tensorrt).so with error: lib(cublaslt|cublas|cudart|nvinfer|cusparse|cusolver).so.<n>",
+        "libonnxruntime_providers_(cuda|tensorrt).so with error: libcudnn*.so.<n>",
         "failed to create cudaexecutionprovider",
         "when trying to load*onnxruntime_providers_cuda.dll",
         "please install all dependencies as mentioned in the gpu requirements page",

@@ -133,6 +133,7 @@ RULE = Rule(
     signs=(
         "rminitadapter failed! (0x22",
         "rminitadapter failed",
+        "osinitnvmapping: cannot attach gpu",
         "this pci i/o region assigned to your nvidia device is invalid",
         "bar<n> is 0m @ 0x0",
         "no devices were found",

@@ -122,6 +122,8 @@ RULE = Rule(
         "xid (pci:?): 79",
         "gpu is lost. reboot the system to recover",
         "gpu is lost",
+        "osinitnvmapping: cannot attach gpu",
+        "rminitadapter failed! (0x22",
         "unable to determine the device handle for gpu*",
     ),
 )

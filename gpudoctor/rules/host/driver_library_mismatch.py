@@ -120,7 +120,7 @@ RULE = Rule(
     signs=(
         "nvmlerror_librmversionmismatch",
         "driver/library version mismatch",
-        "api mismatch: the client has the version",
+        "api mismatch: the client*has the version",
         "kernel version*does not match dso",
         "nvml_error_lib_rm_version_mismatch",
         "rm_version_mismatch",

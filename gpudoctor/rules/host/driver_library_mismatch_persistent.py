@@ -121,6 +121,7 @@ RULE = Rule(
     needs=("platform", "gpu", "module"),
     signs=(
         "driver/library version mismatch",
+        "api mismatch: the client*has the version",
         "~ (rebooting|after reboot|after a reboot|rebooted|reboot did not|reboot doesn't|reboot didn't|reboot does not)",
         "~ fix-broken",
     ),

@@ -80,5 +80,7 @@ RULE = Rule(
         "error inserting nvidia*: no such device",
         "is not supported by open nvidia.ko",
         "does not include the required gpu system processor",
+        "open nvidia.ko is only ready for use on",
+        "openrmenableunsupportedgpus",
     ),
 )

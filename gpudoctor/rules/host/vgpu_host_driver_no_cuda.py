@@ -62,6 +62,7 @@ RULE = Rule(
     needs=("gpu", "driver"),
     signs=(
         "cuda driver version is insufficient for cuda runtime version",
+        "cuda driver version is insufficient",
         "cuda_error_insufficient_driver",
         "cudaerrorinsufficientdriver",
         "nvidia_vgpu_vfio + cuda",

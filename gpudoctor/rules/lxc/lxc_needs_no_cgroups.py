@@ -85,8 +85,9 @@ RULE = Rule(
     needs=("gpu", "driver", "toolkit"),
     fix=fix,
     signs=(
+        "device filters attached to the cgroup: bpf_prog_query(bpf_cgroup_device) failed",
         "failed to add device rules",
-        "devices.allow: operation not permitted",
+        "devices.allow: operation not permitted + nvidia",
         "cgroup/devices/docker/*devices.allow: permission denied",
         "~ (lxc|lxd|proxmox|pve|incus)",
         "~ cgroup/devices/",
