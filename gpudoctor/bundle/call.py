@@ -293,6 +293,7 @@ def _run(facts: Facts, bundle: Bundle, files: Files, want: Wanted, plan: _Plan, 
                 os.mkdir(os.path.join(top, "home", "bentoml"))
                 os.symlink(models, os.path.join(top, "home", "bentoml", "models"))
             settings.update(code=code, namespaces=True, protect=_protected(root, files, top), largest_file=isolate.LARGEST_FILE)
+            settings["scratch"] = os.path.join(top, "scratch")
             argv = (place.python, "-")
             environment, out = {**isolate.environment(os.environ, os.path.join(top, "home")), **shown}, os.path.join(top, "out")
         if len(json.dumps(worker["calls"])) > _LONGEST_WORD:
@@ -342,7 +343,7 @@ def _root(bundle: Bundle) -> str:
 
 
 def _protected(root: str, files: Files, top: str) -> str:
-    """Return what is mounted read-only: the bundle's folder, of a bundle that is one file that file; never what our own folder is in."""
+    """Return what cannot be changed: the bundle's folder, of a bundle that is one file that file; never what our own folder is in."""
     if files.only:
         return os.path.join(root, files.only[0])
     return root if not f"{os.path.realpath(top)}/".startswith(os.path.realpath(root).rstrip("/") + "/") else ""
@@ -354,7 +355,7 @@ def _folders(top: str) -> str:
 
     code = os.path.join(top, "code")
     shutil.copytree(PROBES, code, ignore=shutil.ignore_patterns("__pycache__", "collector.py", "__init__.py"))
-    for each, mode in (("out", 0o777), ("home", 0o700)):
+    for each, mode in (("out", 0o777), ("home", 0o700), ("scratch", 0o700)):
         os.mkdir(os.path.join(top, each))
         # In the first a container's user may write, whoever that is; the folder around it is ours alone.
         os.chmod(os.path.join(top, each), mode)

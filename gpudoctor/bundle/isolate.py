@@ -196,7 +196,9 @@ def on_host(told: Mapping[str, Any] | None, *, root: bool) -> tuple[str, ...]:
         said.append("It had no network: a namespace of its own, with loopback alone.")
     else:
         said.append(f"It could use the network: no namespace could be made ({told.get('network', 'not tried')}).")
-    if told.get("read_only", "not tried") == "":
+    if told.get("writes"):
+        said.append("It could not change the bundle: what it wrote into its folder was thrown away.")
+    elif told.get("read_only", "not tried") == "":
         said.append("It could not write into the bundle, which was mounted read-only for it.")
     else:
         said.append(f"It could write into the bundle: it could not be mounted read-only ({told.get('read_only', 'not tried')}).")

@@ -1394,7 +1394,10 @@ def _undefined(module: _Module) -> Iterator[tuple[str, Place]]:
         each.name == "*" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for each in node.names
     ):
         return
-    used = {node.id: node for node in reversed([node for node in ast.walk(tree) if isinstance(node, ast.Name)])}
+    used: dict[str, list[ast.Name]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            used.setdefault(node.id, []).append(node)
     if used.keys() & {"globals", "exec", "eval", "locals", "vars", "setattr", "__builtins__"}:
         return
     try:
@@ -1407,7 +1410,7 @@ def _undefined(module: _Module) -> Iterator[tuple[str, Place]]:
     known |= set(dir(builtins)) | {"__file__", "__name__", "__path__", "__spec__", "__loader__", "__package__", "__annotations__"}
     known |= {"__class__", "__module__", "__qualname__", "WindowsError", "reveal_type"} | _OTHER_PYTHONS
     tables = [top]
-    wanted: dict[str, None] = {}
+    wanted: dict[str, int] = {}
     while tables:
         table = tables.pop()
         tables += table.get_children()
@@ -1415,7 +1418,7 @@ def _undefined(module: _Module) -> Iterator[tuple[str, Place]]:
             if each.is_global() and each.is_assigned():
                 known.add(each.get_name())
             if each.is_referenced() and (not each.is_assigned() if table is top else each.is_global() and not each.is_local()):
-                wanted[each.get_name()] = None
+                wanted.setdefault(each.get_name(), table.get_lineno())
     annotations = {
         part.id
         for node in ast.walk(tree)
@@ -1424,6 +1427,8 @@ def _undefined(module: _Module) -> Iterator[tuple[str, Place]]:
         for part in ast.walk(each)
         if isinstance(part, ast.Name)
     }
-    for name in wanted:
+    for name, first in wanted.items():
         if name not in known and name not in annotations and name in used:
-            yield name, module.place(used[name])
+            # Another function may have a variable of that name, above the one in which there is none.
+            there = sorted(used[name], key=lambda node: (node.lineno < first, node.lineno))
+            yield name, module.place(there[0])

@@ -267,6 +267,8 @@ def _judged(where: Where, says: str, device: str, seen: Mapping[str, Any], line:
     if device == "cpu":
         if where == "cpu":
             return True, f"answered{took} on the CPU, as asked; that says nothing of a GPU ({says})"
+        if where == "unknown":
+            return None, f"answered{took}; where it computed is not proven: {says}"
         return False, f"answered{took}, asked for the CPU, but not there alone ({says})"
     if where == "gpu":
         return True, f"answered{took} on the GPU: {says}{near}"

@@ -605,3 +605,14 @@ def test_nothing_is_imported_or_run(tmp_path):
     assert int(ran.stdout.split()[0]) >= 2
     assert not {"antigravity", "pickle", "zipfile", "json", "yaml"} & set(ran.stdout.split())
     assert not marker.exists()
+
+
+def test_a_model_of_mlflows_own_kind_is_no_danger(tmp_path):
+    """The base class of each model that MLflow's pyfunc flavour packs is named in its pickle; what loads others' models is dangerous still."""
+    form = "(c{}\n{}\no."
+    assert "dangerous-pickle" not in errors(
+        packed(tmp_path, "m.pkl", form.format("mlflow.pyfunc.model", "PythonModel").encode(), "pickle", pip="mlflow")
+    )
+    assert "dangerous-pickle" in errors(
+        packed(tmp_path, "m.pkl", form.format("mlflow.pyfunc", "load_model").encode(), "pickle", pip="mlflow")
+    )

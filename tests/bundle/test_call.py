@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpudoctor.bundle import Api, Bundle, Check, Place, Tensor, call, inputs, isolate
+from gpudoctor.bundle import Api, Artifact, Bundle, Check, Place, Tensor, call, inputs, isolate
 from gpudoctor.bundle.files import Files
 from gpudoctor.host import Ran
 from gpudoctor.host.hostfile import load
@@ -129,7 +129,7 @@ def test_what_marks_the_verdict_is_not_to_be_found(tried):
         "    return {'files': sorted(os.listdir(top)), 'stdin': os.readlink('/proc/self/fd/0'), 'arguments': ' '.join(sys.argv)}"
     )
     answer = json.loads(str(tried(look).calls[0].evidence["answer"]))
-    assert answer["files"] == ["code", "home", "out"]
+    assert answer["files"] == ["code", "home", "out", "scratch"]
     assert answer["stdin"] == "/dev/null"
     assert "seal" not in answer["arguments"]
 
@@ -141,6 +141,7 @@ def test_nothing_is_left_behind(tried, tmp_path):
         "    time.sleep(0.8)\n    return {'pid': child.pid, 'home': os.environ['HOME']}"
     )
     done = tried(start)
+    assert done.calls[0].ok, done
     answer = json.loads(str(done.calls[0].evidence["answer"]))
     assert calls.gone(answer["pid"])
     assert not Path(answer["home"]).parent.exists()
@@ -235,6 +236,11 @@ def test_what_to_pass_is_read_from_the_services_own_code(tmp_path):
         (Api("a", "a", "json", (Tensor("x", "float32", None),)), "", None),
         (Api("a", "a", "json", (Tensor("x", "float32", (100_000, 100_000)),)), "", None),
         (Api("a", "a", "JsonInput"), "", None),
+        (
+            Api("a", "a", "DataframeInput", (Tensor("x", "float64", (None,)), Tensor("n", "int64", (None,)))),
+            "",
+            '[{"x": -0.5, "n": 0}]',
+        ),
     ],
 )
 def test_what_is_sent(api, body, wanted):
@@ -321,3 +327,14 @@ def test_models_of_bentomls_own_store_are_found(tmp_path):
     (root / "models").mkdir()
     assert not call._models_of_store(str(root))
     assert not call._models_of_store(str(tmp_path))
+
+
+def test_a_model_of_a_repository_is_called_with_its_own_file(tmp_path):
+    """One without a file of its own, such as an ensemble, is not answered for by another's."""
+    artifact = Artifact("onx/1", "onnx", "onx/1/model.onnx", Place("onx/config.pbtxt"))
+    made = Bundle(
+        "triton", str(tmp_path), str(tmp_path), artifacts=(artifact,), apis=(Api("onx", "", "tensor"), Api("ens", "", "tensor"))
+    )
+    plans = call._plans(made, Files(str(tmp_path)), call.Wanted())
+    assert [each["api"] for plan in plans for each in plan.calls] == ["onx"]
+    assert [(each.api, each.ok) for plan in plans for each in plan.skipped] == [("ens", None)]

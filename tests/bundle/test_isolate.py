@@ -39,15 +39,18 @@ LOOK = """
 
 
 def test_on_the_host_it_is_what_is_said(tried, tmp_path):
-    """Where namespaces can be made, there is loopback alone, the bundle cannot be written, and the sentences say just that."""
+    """Where namespaces can be made, there is loopback alone, the bundle cannot be changed, and the sentences say just that."""
     file = tmp_path / "bundle" / "bentoml.yml"
+    calls.bundle(tmp_path / "bundle")
+    before = file.read_bytes()
     done = tried(LOOK.format(file=str(file), session=os.getsid(0)))
     answer = json.loads(str(done.calls[0].evidence["answer"]))
     said = " ".join(done.isolation)
     assert answer["loopback"]
     assert (answer["core"], answer["privileges"], answer["session"], answer["user"]) == (0, ["1"], True, os.getuid())
     assert (answer["interfaces"] == ["lo"]) == ("It had no network" in said)
-    assert answer["wrote"] == ("It could write into the bundle" in said)
+    assert answer["wrote"] == ("thrown away" in said or "It could write into the bundle" in said)
+    assert (file.read_bytes() == before) == ("It could write into the bundle" not in said)
     assert ("as root" in said) == (os.getuid() == 0)
     assert "ran on this host" in said
 
@@ -162,3 +165,28 @@ def test_without_namespaces_the_sentence_says_so():
     assert "It could write into the bundle" in said
     assert "root" not in said
     assert calls.HOST.exists()
+
+
+def test_a_service_may_write_beside_its_code(tried, tmp_path):
+    """A file that a service writes into its own folder, and reads again, is there for it, and gone when it ends; what was there stays."""
+    root = tmp_path / "bundle"
+    write = (
+        f"    path = {str(root / 'cache.txt')!r}\n"
+        "    with open(path, 'w') as file:\n        file.write('kept')\n"
+        f"    os.unlink({str(root / 'bentoml.yml')!r})\n"
+        "    return open(path).read()"
+    )
+    done = tried(write)
+    if "thrown away" not in " ".join(done.isolation):
+        pytest.skip("no file system can be laid over another here")
+    assert json.loads(str(done.calls[0].evidence["answer"])) == "kept"
+    assert [each.name for each in root.iterdir()] == ["bentoml.yml"]
+
+
+def test_a_folder_that_cannot_be_written_is_said_to_be_ours(tried, tmp_path, monkeypatch):
+    """Where the bundle is mounted read-only, a service that fails on that is told from one that fails by itself."""
+    monkeypatch.setattr(call, "_folders", lambda top, made=call._folders: (made(top), os.rmdir(os.path.join(top, "scratch")))[0])
+    done = tried(f"    open({str(tmp_path / 'bundle' / 'cache.txt')!r}, 'w')")
+    if "mounted read-only" not in " ".join(done.isolation):
+        pytest.skip("no namespaces here")
+    assert "gpudoctor shows it the bundle read-only" in done.text

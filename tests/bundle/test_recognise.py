@@ -555,3 +555,40 @@ def test_a_docker_archive_is_told_from_a_bundle(tmp_path):
     check = refused(tmp_path / "image.tar", tmp_path)
     assert "container image" in check.text
     assert "docker load" in check.cure
+
+
+def test_a_bento_s_objects_and_defaults_make_a_body(tmp_path):
+    """An argument that must be given is put together from its parts' examples and defaults; where all may be left out, nothing is sent."""
+    schema = """
+  - name: nested
+    route: /nested
+    input:
+      $defs:
+        Inner: {type: object, properties: {k: {type: integer, default: 3}, w: {type: number}}, required: [k]}
+      properties:
+        query:
+          type: object
+          properties:
+            text: {type: string, examples: [hello]}
+            inner: {$ref: '#/$defs/Inner'}
+          required: [text, inner]
+      required: [query]
+  - name: untold
+    route: /untold
+    input:
+      properties:
+        query: {type: object, properties: {text: {type: string}}, required: [text]}
+      required: [query]
+  - name: optional
+    route: /optional
+    input:
+      properties:
+        x: {type: array, default: [1.0]}
+"""
+    head, _, rest = laid.BENTO_YAML.partition("spec: 2")
+    bundle, _ = seen(laid.bento(tmp_path / "b", f"{head}{schema.lstrip(chr(10))}spec: 2{rest}"), tmp_path)
+    assert [json.loads(api.example) if api.example else None for api in bundle.apis[2:]] == [
+        {"query": {"text": "hello", "inner": {"k": 3}}},
+        None,
+        {},
+    ]

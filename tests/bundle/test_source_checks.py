@@ -453,3 +453,10 @@ def test_a_model_that_the_code_loads_and_the_bundle_lacks(tmp_path: Path) -> Non
     found = checked(tmp_path, text, pip="torch==2.4.1\nonnxruntime-gpu==1.18.1")
     assert names(found) == [("artifact-missing", "warning")] * 2
     assert [each.text.partition(" loads ")[2].partition(",")[0] for each in found] == ["gone.pt", "lost.onnx"]
+
+
+def test_a_name_that_only_another_function_has(tmp_path: Path) -> None:
+    """The line is that of the function in which the name stands for nothing, not of one that has such a variable."""
+    text = "import torch\ndef first(rows):\n    scores = rows\n    return scores\ndef second():\n    return scores\n"
+    (found,) = [each for each in checked(tmp_path, text, pip="torch==2.4.1") if each.check == "name-not-defined"]
+    assert str(found.where) == "service.py:6"

@@ -123,6 +123,12 @@ def test_on_the_cpu_as_asked_passes_and_says_what_that_is_worth():
     assert judged(ort(session({CUDA: 3})), HOLDS, "cpu").ok is False
 
 
+def test_on_the_cpu_what_cannot_be_told_is_no_failure():
+    """Where its processes could not be looked at and no framework says anything, it is left open."""
+    hidden = [{"pid": 1, "devices": [], "libraries": [], "visible": {}, "readable": False}]
+    assert judged({}, hidden, "cpu").ok is None
+
+
 @pytest.mark.parametrize(
     ("seen", "line", "words"),
     [

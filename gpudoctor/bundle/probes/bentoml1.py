@@ -3,13 +3,29 @@
 Runners of 1.0 and 1.1 are started in this process too: the application does so at its start where no server has told it otherwise.
 """
 
+import logging
 import os
 import sys
+import warnings
 
 from gpudoctor_evidence import Failed, Wanting, has_null, parsed, work  # type: ignore[import-not-found]
 
 # The bundle's files must not be shadowed by this program's neighbours.
 sys.path.pop(0)
+
+
+class Kept(logging.Handler):
+    """Keeps the last exception that is logged: to its client the server tells only that there was one."""
+
+    error = None
+
+    def emit(self, record):
+        """Keep it."""
+        if record.exc_info and record.exc_info[1] is not None:
+            self.error = record.exc_info[1]
+
+
+KEPT = Kept()
 
 
 def load(settings):
@@ -26,7 +42,9 @@ def load(settings):
     make = getattr(service, "to_asgi", None)
     app = make() if make is not None else service.asgi_app
     try:
-        from starlette.testclient import TestClient
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from starlette.testclient import TestClient
 
         client = TestClient(app, raise_server_exceptions=True)
     except Exception as error:
@@ -35,6 +53,8 @@ def load(settings):
         ) from error
     # What the application does at its start is done here: the service is made, the weights are loaded.
     client.__enter__()
+    for name in ("", "bentoml", "bentoml.serve", "bentoml_service"):
+        logging.getLogger(name).addHandler(KEPT)
     return client, arrays(service)
 
 
@@ -51,6 +71,7 @@ def call(loaded, each, settings):  # noqa: ARG001 - as those of the other format
     """Post a request to an API and return its answer."""
     client, of_arrays = loaded
     route = "/" + each["route"].lstrip("/")
+    KEPT.error = None
     try:
         answer = client.post(
             route, content=each["body"].encode("utf-8", "surrogateescape"), headers={"Content-Type": each["content_type"]}
@@ -63,6 +84,8 @@ def call(loaded, each, settings):  # noqa: ARG001 - as those of the other format
     text = answer.content.decode("utf-8", "replace")
     if answer.status_code in (400, 415, 422) and each.get("source") != "example":
         raise Wanting(f"the API refused this input (HTTP {answer.status_code}: {text.strip()[:500]}): give another with --input")
+    if answer.status_code >= 500 and KEPT.error is not None:
+        raise KEPT.error
     if answer.status_code >= 400:
         raise Failed(answer.status_code, f"HTTP {answer.status_code}: {text.strip()[:1500]}")
     values = parsed(text)

@@ -24,6 +24,8 @@ LIBRARIES = (
     "libnvinfer",
     "libtorch_cuda",
 )
+MOST_WRITTEN = b"size=1g,mode=700"
+"""What a bundle may write into its own folder: a server's own lies in an image, where it may."""
 MOST_TOLD = 3 << 20
 """Bytes that a worker may tell; what floods is no longer listened to."""
 NEW_MOUNTS, NEW_USER, NEW_NETWORK = 0x00020000, 0x10000000, 0x40000000
@@ -107,6 +109,24 @@ def protect(path):
     checked(-1, "mount")
 
 
+def cover(path, scratch):
+    """Mount a folder over itself so that what is written into it goes into memory, and away with this namespace."""
+    for each in (path, scratch):
+        if any(sign in each for sign in ",:\\"):
+            raise OSError(0, "the words of a mount cannot have such a path")
+    c = libc()
+    checked(c.mount(b"none", b"/", None, RECURSIVE | PRIVATE, None), "mount")
+    checked(c.mount(b"tmpfs", os.fsencode(scratch), b"tmpfs", NO_SETUID | NO_DEVICES, MOST_WRITTEN), "mount")
+    for each in ("upper", "work"):
+        os.mkdir(os.path.join(scratch, each), 0o700)
+    words = os.fsencode(f"lowerdir={path},upperdir={scratch}/upper,workdir={scratch}/work")
+    # In a user namespace its notes have to be a user's.
+    for more in (b"", b",userxattr"):
+        if c.mount(b"overlay", os.fsencode(path), b"overlay", NO_SETUID | NO_DEVICES, words + more) == 0:
+            return
+    checked(-1, "mount")
+
+
 def tried(steps):
     """Say whether steps work, by taking them in a process of their own; "" or why not. What half works is then not begun."""
     reading, writing = os.pipe()
@@ -140,6 +160,11 @@ def isolate(settings):
     if settings.get("namespaces") and settings.get("protect") is not None:
         whole = settings["protect"]
 
+        def covered():
+            enter(NEW_NETWORK | NEW_MOUNTS)
+            loopback_up()
+            cover(whole, settings["scratch"])
+
         def both():
             enter(NEW_NETWORK | NEW_MOUNTS)
             loopback_up()
@@ -149,8 +174,13 @@ def isolate(settings):
             enter(NEW_NETWORK)
             loopback_up()
 
-        why = tried(both)
-        if not why:
+        thrown = os.path.isdir(whole) and settings.get("scratch") and not tried(covered)
+        why = "" if thrown else tried(both)
+        if thrown:
+            covered()
+            done["network"] = done["read_only"] = ""
+            done["writes"] = "thrown away"
+        elif not why:
             both()
             done["network"] = done["read_only"] = ""
         else:
@@ -195,7 +225,9 @@ def below(top):
         try:
             with open(f"/proc/{name}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
-            parents[int(name)] = int(fields[1])
+            if fields[0] != b"Z":
+                # One that has ended has nothing open, and nothing below it.
+                parents[int(name)] = int(fields[1])
         except (OSError, IndexError, ValueError):
             continue
     found = {top}
@@ -233,7 +265,8 @@ def looked_at(pid):
                 if name in {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"}:
                     seen[name] = value
     except OSError:
-        readable = False
+        # One that has ended in the meantime has nothing open.
+        readable = not os.path.exists(f"/proc/{pid}")
     return {"pid": pid, "devices": sorted(devices), "libraries": sorted(libraries), "visible": seen, "readable": readable}
 
 

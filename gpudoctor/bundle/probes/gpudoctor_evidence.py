@@ -4,6 +4,7 @@ Hooks are put into ONNX Runtime and PyTorch when they are first imported: which 
 device, and what came out. What is told here is the process's own word; the process above it looks at its devices and libraries.
 """
 
+import errno
 import json
 import os
 import sys
@@ -600,6 +601,8 @@ def said(error, root):
         while trace.tb_next is not None:
             trace = trace.tb_next
         text = f"raised at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        text += "; gpudoctor shows it the bundle read-only, its own server may not"
     return {
         "error": type(error).__name__,
         "text": text[:2000],
@@ -700,10 +703,10 @@ def fed(body, name, only):
         if only and isinstance(listed, list):
             return listed
         if only and "shape" not in body:
-            raise KeyError("the input has no {}: it has {}".format(name, ", ".join(map(str, body))))
+            raise Wanting("the input has no {}: it has {}".format(name, ", ".join(map(str, body))))
     if only:
         return body
-    raise KeyError(f"there is more than one input: give an object with {name} in it")
+    raise Wanting(f"there is more than one input: give an object with {name} in it")
 
 
 def shaped(one):

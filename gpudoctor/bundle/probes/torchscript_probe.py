@@ -55,8 +55,17 @@ def call(loaded, each, settings):
     def moved(value):
         return value.to(device) if isinstance(value, torch.Tensor) else value
 
+    def ran(positional):
+        return model(*[moved(one) for one in positional], **{name: moved(one) for name, one in named.items()})
+
     with torch.no_grad():
-        out = model(*[moved(one) for one in arguments], **{name: moved(one) for name, one in named.items()})
+        try:
+            out = ran(arguments)
+        except RuntimeError:
+            if body is None or all(torch.is_floating_point(one) for one in arguments):
+                raise
+            # Whole numbers in JSON may have been meant for a model of fractions.
+            out = ran([one.float() for one in arguments])
     many = list(out) if isinstance(out, (list, tuple)) else [out]
     return {
         "text": ", ".join(str(list(one.shape)) if isinstance(one, torch.Tensor) else type(one).__name__ for one in many),
