@@ -16,8 +16,15 @@ from gpudoctor.bundle import Api, Artifact, Bundle, Check, Place, Tensor, call, 
 from gpudoctor.bundle.files import Files
 from gpudoctor.host import Ran
 from gpudoctor.host.hostfile import load
+from tests.amount import need_real
 from tests.bundle import calls
 from tests.bundle.calls import ECHO, server
+
+
+@pytest.fixture(autouse=True)
+def _real():
+    """Each of these starts processes, and some wait until one is late."""
+    need_real("calling a bundle in a process")
 
 
 def test_an_answer_is_in_the_evidence(tried):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpudoctor.formats import Malformed, daemon_json
@@ -171,6 +171,7 @@ def test_random_bytes_never_raise_anything_else(data: bytes) -> None:
         assert error.reason  # noqa: PT017 - either outcome is fine
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.text(), st.recursive(st.integers(), lambda of: st.lists(of) | st.dictionaries(st.text(), of))))
 def test_any_object_is_read_back(value: dict[str, object]) -> None:
     """What json writes is read as it was, and each key at the top has a line."""

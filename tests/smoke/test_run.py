@@ -8,6 +8,7 @@ import time
 import pytest
 
 from gpudoctor.smoke import run
+from tests.amount import need_real
 
 HEAD = """
 import json, os, subprocess, sys, time
@@ -17,6 +18,12 @@ def told(**line):
     verdict.write(json.dumps(dict(line, nonce=settings["nonce"])) + "\\n")
     verdict.flush()
 """
+
+
+@pytest.fixture(autouse=True)
+def _real():
+    """Most of these wait: until a phase is late, until a process has gone."""
+    need_real("waiting for processes")
 
 
 @pytest.fixture
