@@ -140,9 +140,9 @@ def _file(stream: BinaryIO, size: int, kind: ArtifactKind) -> Content:
 
 def _pickled(stream: BinaryIO, size: int, head: bytes, kind: ArtifactKind) -> Content:
     """Read a zip of torch's or a pickle; or both, where Python's zipfile takes for a zip what begins as something else."""
-    from gpudoctor.bundle import pickles, torchzip
+    from gpudoctor.bundle import pickles, torchzip, zips
 
-    if head.startswith(torchzip.MAGIC):
+    if head.startswith(zips.MAGIC):
         archive = torchzip.read(stream)
         return Content("zip", archive.state, archive.problem, size, zip=archive)
     unpacker = next((name for magic, name in _PACKED if head.startswith(magic)), "")
@@ -154,7 +154,7 @@ def _pickled(stream: BinaryIO, size: int, head: bytes, kind: ArtifactKind) -> Co
     if foreign and kind != "unknown":
         return Content("foreign", problem=foreign, size=size)
     walked = pickles.walk(stream, 0, size)
-    archive_too = torchzip.read(stream) if torchzip.is_zip(stream) else None
+    archive_too = torchzip.read(stream) if zips.is_zip(stream) else None
     return Content("pickle", walked.state, walked.problem, size, pickle=walked, zip=archive_too)
 
 
@@ -209,9 +209,9 @@ def _onnx(stream: BinaryIO, size: int, head: bytes, foreign: str) -> Content:
 
 
 def _keras(stream: BinaryIO, size: int, head: bytes, foreign: str) -> Content:
-    from gpudoctor.bundle import h5, torchzip
+    from gpudoctor.bundle import h5, torchzip, zips
 
-    if head.startswith(torchzip.MAGIC):
+    if head.startswith(zips.MAGIC):
         archive = torchzip.read(stream)
         return Content("zip", archive.state, archive.problem, size, zip=archive)
     read = h5.read(stream, size)

@@ -15,39 +15,24 @@ Sources: APPNOTE.TXT of PKWARE (directory, zip64); torch/serialization.py, caffe
 
 from __future__ import annotations
 
-from struct import unpack_from
 from typing import TYPE_CHECKING, Literal
 
-from gpudoctor.bundle import pickles
-from gpudoctor.bundle.window import Short, Window
+from gpudoctor.bundle import pickles, zips
+from gpudoctor.bundle.zips import MAGIC
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
     from gpudoctor.bundle.pickles import Pickle
+    from gpudoctor.bundle.zips import Member
 
-MAGIC = b"PK\x03\x04"
-_TAIL = 65_557
-"""Bytes of the end record with the longest comment."""
 _MOST_MEMBERS = 200_000
-_MOST_NAMES = 16 * 1024 * 1024
 _MOST_PICKLES = 200
 _MOST_UNPACKED = 24 * 1024 * 1024
 _MOST_CODE = 32 * 1024 * 1024
 _MOST_DEVICES = 100
 _MOST_NESTED = 3
-
-
-class Member(NamedTuple):
-    """One member: where its own header is, how it is packed (0: not at all, 8: deflated), its size packed and unpacked."""
-
-    name: str
-    at: int
-    method: int
-    packed: int
-    size: int
-    encrypted: bool
 
 
 class Inside(NamedTuple):
@@ -84,25 +69,15 @@ class Zip(NamedTuple):
     repacked: bool = False
 
 
-class _Damaged(Exception):  # noqa: N818 - never leaves this module
-    """There is no directory that could be read: what became of the archive, and why."""
-
-    def __init__(self, state: Literal["truncated", "damaged", "unread"], text: str) -> None:
-        super().__init__(text)
-        self.state: Literal["truncated", "damaged", "unread"] = state
-
-
 def read(stream: BinaryIO, start: int = 0, end: int | None = None, depth: int = 0) -> Zip:
     """Return what the archive from ``start`` to ``end`` of a stream has. Only an OSError of reading is raised."""
     if end is None:
         end = stream.seek(0, 2)
     try:
-        members, base = _directory(stream, start, end)
-    except _Damaged as broken:
+        members, base = zips.directory(stream, start, end, _MOST_MEMBERS)
+    except zips.Broken as broken:
         return Zip("other", broken.state, str(broken), 0, "", (), ())
-    except Short as short:
-        return Zip("other", "damaged", f"its directory is cut off: {short}", 0, "", (), ())
-    reader = _Reader(stream, base, end, members, depth)
+    reader = _Reader(stream, end, members, depth)
     stream.seek(start)
     if base > start and stream.read(4) == MAGIC:
         # A member that is an archive itself (a .pt2 has one) has a directory of its own, which is the last where the rest is cut off.
@@ -110,100 +85,11 @@ def read(stream: BinaryIO, start: int = 0, end: int | None = None, depth: int = 
     return reader.archive()
 
 
-def is_zip(stream: BinaryIO) -> bool:
-    """Tell whether there is an end record of a zip: what Python's zipfile goes by, wherever the archive begins."""
-    size = stream.seek(0, 2)
-    tail_at = max(size - _TAIL, 0)
-    stream.seek(tail_at)
-    return b"PK\x05\x06" in stream.read(_TAIL)
-
-
-def _directory(stream: BinaryIO, start: int, end: int) -> tuple[list[Member], int]:
-    """Return the members, and where the archive's positions are counted from."""
-    tail_at = max(end - _TAIL, start)
-    stream.seek(tail_at)
-    tail = stream.read(end - tail_at)
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) < at + 22:
-        raise _Damaged("truncated", f"it ends at byte {end - start:,}, and the directory that belongs there is missing")
-    count, length, first = unpack_from("<HII", tail, at + 10)
-    last = tail_at + at
-    # torch writes one for small archives too, where the fields of the old record are right as well.
-    found = _directory_64(stream, start, last)
-    if found is not None:
-        last, count, length, first = found
-    # What stands before the archive moves all of it: the directory ends where the end record begins.
-    base = last - length - first
-    if base < start:
-        raise _Damaged("damaged", "its directory is not where the end record says")
-    if count > _MOST_MEMBERS:
-        raise _Damaged("unread", f"it has {count:,} members, more than are read")
-    window = Window(stream, base + first, last)
-    members: list[Member] = []
-    names = 0
-    while len(members) < count:
-        here = window.tell()
-        head = window.take(46)
-        if head[:4] != b"PK\x01\x02":
-            raise _Damaged("damaged", f"what stands at byte {here:,} is no entry of its directory")
-        flags, method = unpack_from("<HH", head, 8)
-        packed, size, name_length, extra_length, comment = unpack_from("<IIHHH", head, 20)
-        header = unpack_from("<I", head, 42)[0]
-        name = window.take(name_length).decode("utf-8", "replace")
-        extra = window.take(extra_length)
-        window.goto(window.tell() + comment)
-        packed, size, header = _extra_64(extra, packed, size, header)
-        names += len(name) + 200
-        if names > _MOST_NAMES:
-            raise _Damaged("unread", "the names of its members are longer than is read")
-        if base + header + 30 + packed > last:
-            raise _Damaged("damaged", f"its directory says that {name[:80]} goes on to where the directory is")
-        members.append(Member(name, header, method, packed, size, bool(flags & 1)))
-    return members, base
-
-
-def _directory_64(stream: BinaryIO, start: int, last: int) -> tuple[int, int, int, int] | None:
-    """Return where the end record of zip64 is, and its count, length and offset; None where there is none."""
-    stream.seek(max(last - 20, start))
-    locator = stream.read(20)
-    if len(locator) < 20 or locator[:4] != b"PK\x06\x07":
-        return None
-    # The locator counts from the archive's beginning, which may not be the file's: the record stands right before the locator.
-    for at in (last - 20 - 56, unpack_from("<Q", locator, 8)[0]):
-        if at < start or at > last:
-            continue
-        stream.seek(at)
-        record = stream.read(56)
-        if len(record) == 56 and record[:4] == b"PK\x06\x06":
-            count, length, first = unpack_from("<QQQ", record, 32)
-            return at, count, length, first
-    return None
-
-
-def _extra_64(extra: bytes, packed: int, size: int, header: int) -> tuple[int, int, int]:
-    """Return the sizes and the position of a member with those of zip64 in place of the ones that did not fit."""
-    at = 0
-    while at + 4 <= len(extra):
-        kind, length = unpack_from("<HH", extra, at)
-        if kind == 1:
-            values = [unpack_from("<Q", extra, at + 4 + 8 * index)[0] for index in range(min(length, len(extra) - at - 4) // 8)]
-            if size == 0xFFFFFFFF and values:
-                size = values.pop(0)
-            if packed == 0xFFFFFFFF and values:
-                packed = values.pop(0)
-            if header == 0xFFFFFFFF and values:
-                header = values.pop(0)
-            break
-        at += 4 + length
-    return packed, size, header
-
-
 class _Reader:
     """Reads the members of one archive that matter."""
 
-    def __init__(self, stream: BinaryIO, base: int, end: int, members: list[Member], depth: int) -> None:
+    def __init__(self, stream: BinaryIO, end: int, members: list[Member], depth: int) -> None:
         self.stream = stream
-        self.base = base
         self.end = end
         self.members = members
         self.depth = depth
@@ -248,14 +134,10 @@ class _Reader:
 
     def where(self, member: Member) -> int:
         """Return where a member's bytes begin, -1 where its own header is not there."""
-        at = self.base + member.at
-        self.stream.seek(at)
-        head = self.stream.read(30)
-        if len(head) < 30 or head[:4] != MAGIC:
+        start = zips.begins(self.stream, member)
+        if start is None:
             self.wrong("damaged", f"there is no member where the directory says that {member.name[:80]} is")
             return -1
-        name, extra = unpack_from("<HH", head, 26)
-        start = at + 30 + int(name) + int(extra)
         if start + member.packed > self.end:
             self.wrong("damaged", f"{member.name[:80]} goes on beyond the end")
             return -1

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Protocol
 
-from gpudoctor.bundle import Place
+from gpudoctor.bundle import Place, zips
 from gpudoctor.bundle.files import Files, Leaves
-from gpudoctor.bundle.layouts import parts, zips
+from gpudoctor.bundle.layouts import parts
 
 if TYPE_CHECKING:
     import zipfile
@@ -403,6 +403,7 @@ def _zip(stream: BinaryIO, writer: _Writer) -> None:
             for info in archive.infolist():
                 writer.count()
                 _zipped(archive, info, writer)
+    # (zipfile says NotImplementedError of a way of packing that it does not know)
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, zlib.error, ValueError) as error:
         _unreadable(writer.archive, f"the zip is damaged, or compressed in a way that is not known: {error}")
 

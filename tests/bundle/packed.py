@@ -39,23 +39,24 @@ def generation(service: str) -> str:
 def bundle(service: str, into: Path) -> Path:
     """Pack a service, or take it from the cache, and return a copy below ``into`` that a test may break."""
     exe = python(generation(service))
-    source = SERVICES / service
+    # A sound service is the guide's with another bento_svc.py.
+    sources = [SERVICES / each for each in dict.fromkeys((service.replace("_good", "_guide"), service))]
     key = hashlib.sha256()
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and path.suffix in {".py", ".yaml"}:
-            key.update(path.name.encode() + path.read_bytes())
+    for path in sorted(path for source in sources for path in source.iterdir() if path.suffix in {".py", ".yaml"}):
+        key.update(path.name.encode() + path.read_bytes())
     kept = _CACHE / f"{service}-{key.hexdigest()[:12]}"
     if not kept.is_dir():
-        _pack(exe, source, kept)
+        _pack(exe, sources, kept)
     made = into / service
     shutil.copytree(kept, made, symlinks=True)
     return made
 
 
-def _pack(exe: str, source: Path, kept: Path) -> None:
+def _pack(exe: str, sources: list[Path], kept: Path) -> None:
     """Run a service's packer in a copy of its folder; the result takes its place in one step, since tests run beside each other."""
     work = kept.with_name(f"{kept.name}.{os.getpid()}")
-    shutil.copytree(source, work / "source")
+    for source in sources:
+        shutil.copytree(source, work / "source", dirs_exist_ok=True)
     (work / "bundle").mkdir()
     environment = {
         "PATH": f"{Path(exe).parent}:{os.environ['PATH']}",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-from gpudoctor.bundle import Api, Artifact, Bundle, Place, Tensor
+from gpudoctor.bundle import Api, Artifact, Bundle, Place, Tensor, zips
 from gpudoctor.bundle.files import Leaves
-from gpudoctor.bundle.layouts import parts, zips
+from gpudoctor.bundle.layouts import parts
 
 if TYPE_CHECKING:
     from gpudoctor.bundle import ArtifactKind

@@ -1,4 +1,4 @@
-"""Pack the service: python pack.py FOLDER. The model's class is imported here alone, so it is not in the bundle."""
+"""Pack the service: python pack.py FOLDER. What of it is in the bundle is up to the service: only what that imports comes along."""
 
 import sys
 
