@@ -13,15 +13,16 @@ Field numbers: onnx/onnx.proto of ONNX 1.19 (ModelProto, GraphProto, NodeProto, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gpudoctor.bundle import Tensor
-from gpudoctor.bundle.protobuf import Damaged, Message, Unread
-from gpudoctor.bundle.window import Short
+from gpudoctor.bundle.protobuf import Damaged, Message, outcome
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from typing import BinaryIO
+
+    from gpudoctor.bundle.protobuf import State
 
 TYPES = {
     1: "float32",
@@ -87,7 +88,7 @@ class Model(NamedTuple):
     inputs are left out. ``weights``: how many weights there are of each type. ``functions``: operators the model defines itself.
     """
 
-    state: Literal["whole", "truncated", "damaged", "unread"]
+    state: State
     problem: str
     ir: int
     producer: str
@@ -112,21 +113,12 @@ class Model(NamedTuple):
 def read(stream: BinaryIO, size: int) -> Model:
     """Return what the ONNX model of ``size`` bytes in ``stream`` says. Never raises for what the bytes are; OSError of reading passes."""
     reader = _Reader(stream, size)
-    state: Literal["whole", "truncated", "damaged", "unread"] = "whole"
-    problem = ""
-    try:
-        reader.model()
-        if not reader.has_graph:
-            state, problem = "damaged", "it has no graph"
-        elif not reader.opsets:
-            # The version of the operators stands behind the graph: a file cut off between the two is sound protobuf.
-            state, problem = "truncated", f"it ends at byte {size} without naming the version of its operators"
-    except Short as short:
-        state, problem = "truncated", str(short)
-    except Damaged as broken:
-        state, problem = "damaged", str(broken)
-    except Unread as much:
-        state, problem = "unread", str(much)
+    state, problem = outcome(reader.model)
+    if state == "whole" and not reader.has_graph:
+        state, problem = "damaged", "it has no graph"
+    elif state == "whole" and not reader.opsets:
+        # The version of the operators stands behind the graph: a file cut off between the two is sound protobuf.
+        state, problem = "truncated", f"it ends at byte {size} without naming the version of its operators"
     operators = tuple(Operator(domain, name, count) for (domain, name), count in sorted(reader.operators.items()))
     return Model(
         state,

@@ -7,12 +7,12 @@ Source: the wire format of Protocol Buffers (protobuf.dev, Encoding).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gpudoctor.bundle.window import Short, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
 _MOST_FIELDS = 6_000_000
@@ -22,12 +22,28 @@ _MOST_TEXT = 16 * 1024 * 1024
 """How much of names is kept in memory."""
 
 
+State = Literal["whole", "truncated", "damaged", "unread"]
+
+
 class Damaged(Exception):  # noqa: N818 - what happened, for the reader to put into words
     """The bytes are no such message; the text says where."""
 
 
 class Unread(Exception):  # noqa: N818 - what happened, for the reader to put into words
     """More than is worth reading."""
+
+
+def outcome(read: Callable[[], None]) -> tuple[State, str]:
+    """Read a file's message, and return what became of it and why; OSError of reading passes."""
+    try:
+        read()
+    except Short as short:
+        return "truncated", str(short)
+    except Damaged as broken:
+        return "damaged", str(broken)
+    except Unread as much:
+        return "unread", str(much)
+    return "whole", ""
 
 
 class Message:

@@ -5,15 +5,16 @@ Field numbers: tensorflow/core/protobuf/saved_model.proto, meta_graph.proto; typ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gpudoctor.bundle import Tensor
-from gpudoctor.bundle.protobuf import Damaged, Message, Unread
-from gpudoctor.bundle.window import Short
+from gpudoctor.bundle.protobuf import Message, outcome
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
     from typing import BinaryIO
+
+    from gpudoctor.bundle.protobuf import State
 
 _TYPES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "str", 8: "complex64", 9: "int64", 10: "bool",
@@ -32,7 +33,7 @@ class Signature(NamedTuple):
 class SavedModel(NamedTuple):
     """What the file says. ``state`` and ``problem`` as for ``onnxfile.Model``; ``tensorflow``: the version that wrote it."""
 
-    state: Literal["whole", "truncated", "damaged", "unread"]
+    state: State
     problem: str
     tensorflow: str
     tags: tuple[str, ...]
@@ -42,18 +43,9 @@ class SavedModel(NamedTuple):
 def read(stream: BinaryIO, size: int) -> SavedModel:
     """Return what the ``saved_model.pb`` of ``size`` bytes says. Never raises for what the bytes are; OSError of reading passes."""
     reader = _Reader(stream, size)
-    state: Literal["whole", "truncated", "damaged", "unread"] = "whole"
-    problem = ""
-    try:
-        reader.saved_model()
-        if not reader.graphs:
-            state, problem = "damaged", "it has no graph"
-    except Short as short:
-        state, problem = "truncated", str(short)
-    except Damaged as broken:
-        state, problem = "damaged", str(broken)
-    except Unread as much:
-        state, problem = "unread", str(much)
+    state, problem = outcome(reader.saved_model)
+    if state == "whole" and not reader.graphs:
+        state, problem = "damaged", "it has no graph"
     return SavedModel(state, problem, reader.tensorflow, tuple(sorted(reader.tags)), tuple(reader.signatures))
 
 

@@ -140,15 +140,6 @@ def toolkit_setting(facts: Facts, dotted: str, value: bool | str | list[str]) ->
     return Edit(config.path, data)
 
 
-def toolkit_unset(facts: Facts, dotted: str) -> Edit:
-    """Return the edit that takes one key (``table.key``) out of the config.toml that the toolkit reads."""
-    from gpudoctor.formats.edit import toml as editor
-
-    config = facts.toolkit.config
-    _refuse_foreign(facts.docker.kind)
-    return Edit(config.path, editor.remove(config.data, dotted))
-
-
 def modprobe(facts: Facts, path: str, change: Callable[[bytes], bytes]) -> Edit:
     """Return the edit of a file of /etc/modprobe.d, which may not be there yet."""
     return Edit(path, change(facts.host.bytes(path) or b""))

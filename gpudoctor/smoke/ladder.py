@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from gpudoctor.values import NamedTuple
 
@@ -30,7 +30,6 @@ ABOVE: tuple[str, ...] = ("import", "sees", "kernels", "computes", "placed", "fr
 
 State = Literal["passed", "failed", "untold", "not tried"]
 """``untold``: it cannot be seen here, and whether the rungs above hold decides; ``not tried``: a rung below failed."""
-STATES: tuple[str, ...] = get_args(State)
 
 Verdict = Literal["on the GPU", "on the CPU", "starts", "not on the GPU", "failed", "not installed", "not tried"]
 """``on the GPU``: proven; ``on the CPU``: as asked by --device cpu; ``starts``: the rungs below every framework hold and nothing

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MARK = "GPUDOCTOR_SMOKE"
 """The environment variable that has the nonce."""
-TIMEOUT = 120.0  # seconds a phase: a first import of TensorFlow from a cold network disk takes about one minute
 _KEPT = 64 * 1024
 _MOST = 4 * 1024 * 1024
 _PACE = 0.05

@@ -188,19 +188,6 @@ def _for_gpu(told: Ask) -> bool:
     return told.for_gpu or (told.driver is None and told.capabilities is None)
 
 
-def _way(file: Tree, name: str, path: tuple[str, ...], wall: _Wall | None) -> tuple[Found, _Wall | None] | None:
-    """Return the list that a path below a service leads to, and what is in the way of changing it; None where there is none."""
-    found = _services_found(file)
-    wall = _walled(file, found.node, wall, "services")
-    for step in (name, *path):
-        child = entries(found).get(step) if found.node.kind == "map" else None
-        if child is None:
-            return None
-        wall = _child_wall(file, found, step, child, wall)
-        found = child
-    return (found, wall) if found.node.kind == "list" else None
-
-
 def _own(node: Node, name: str) -> Node | None:
     """Return what a map itself has under a name, as it stands there: perhaps an alias."""
     return next((value for key, value in node.pairs if key.value == name and key.tag != "merge"), None)

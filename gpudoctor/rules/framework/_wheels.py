@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Literal
 
 from gpudoctor import tables
 from gpudoctor.host import NoAnswer, Unseen
-from gpudoctor.model import NotApplicable
+from gpudoctor.model import Evidence, Finding, NotApplicable, Where
 from gpudoctor.rules import images
 from gpudoctor.rules.image import _compat
 from gpudoctor.tables import wheels
 from gpudoctor.values import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from gpudoctor.facts import Facts
     from gpudoctor.facts.gpu import Function
     from gpudoctor.facts.image import Told, Wheel
-    from gpudoctor.model import Severity
+    from gpudoctor.model import Cure, Severity
 
 Kind = Literal["major", "libraries", "cudnn", "cudnn-minor"]
 _FIRST_WITH_ONE_NAME = 11
@@ -52,7 +54,6 @@ class Served(NamedTuple):
     name: str
     wheel: Wheel
     gpus: tuple[Function, ...]
-    newest: tuple[int, int]
     targets: wheels.Targets
 
 
@@ -187,8 +188,32 @@ def unserved(facts: Facts) -> tuple[Served, ...]:
             continue
         left = tuple(gpu for gpu in images.gpus(facts) if gpu.capability is not None and not targets.serve(gpu.capability))
         if left:
-            found.append(Served(name, wheel, left, max(targets.code), targets))
+            found.append(Served(name, wheel, left, targets))
     return tuple(found)
+
+
+def without_code(facts: Facts, *, new: bool, title: str, cure: Callable[[str], Cure]) -> Iterator[Finding]:
+    """Yield a finding for each framework whose code is all for older GPUs (``new``), or all for newer ones, than one here.
+
+    ``cure`` is given the framework's name.
+    """
+    for served in unserved(facts):
+        least = min(served.targets.code)
+        gpus = tuple(gpu for gpu in served.gpus if gpu.capability is not None and (gpu.capability > least) is new)
+        if not gpus:
+            continue
+        sm = "sm_" + "".join(map(str, gpus[0].capability or ()))
+        yield Finding(
+            title,
+            f"{images.named(served.wheel, served.name)} for CUDA {served.wheel.cuda} has code for {written(served.targets)}; the {gpus[0].name} "
+            f"is {sm}: each kernel fails with 'no kernel image is available'{images.hedge(served.wheel)}.",
+            (
+                images.evidence(served.wheel.told),
+                *(Evidence(Where(f"{gpu.path}/device"), f"0x{gpu.device_id} ({gpu.name}, {sm})") for gpu in gpus[:1]),
+            ),
+            cure(served.name),
+            severity=None if len(gpus) == len(images.gpus(facts)) and not served.wheel.unless else "warning",
+        )
 
 
 def _targets(facts: Facts, name: str, wheel: Wheel) -> wheels.Targets | None:

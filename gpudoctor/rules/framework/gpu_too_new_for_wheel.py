@@ -19,42 +19,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, Rule, Where
-from gpudoctor.rules import images
+from gpudoctor.model import Cure, Rule
 from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Finding
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find a framework whose code is all for older GPUs than one here."""
-    for served in _wheels.unserved(facts):
-        gpus = tuple(gpu for gpu in served.gpus if gpu.capability is not None and gpu.capability > min(served.targets.code))
-        if not gpus:
-            continue
-        sm = "sm_" + "".join(map(str, gpus[0].capability or ()))
-        yield Finding(
-            "the framework has no code for this new GPU",
-            f"{images.named(served.wheel, served.name)} for CUDA {served.wheel.cuda} has code for {_wheels.written(served.targets)}; the {gpus[0].name} "
-            f"is {sm}: each kernel fails with 'no kernel image is available'{images.hedge(served.wheel)}.",
-            (
-                images.evidence(served.wheel.told),
-                *(Evidence(Where(f"{gpu.path}/device"), f"0x{gpu.device_id} ({gpu.name}, {sm})") for gpu in gpus[:1]),
-            ),
-            Cure(
-                "SHOWN",
-                "Take PyTorch 2.7 or newer from the index of CUDA 12.8, or newer, or an image built with it."
-                if served.name == "PyTorch"
-                else f"Take a newer {served.name}.",
-                ("pip install 'torch>=2.7' --index-url https://download.pytorch.org/whl/cu128",)
-                if served.name == "PyTorch"
-                else (),
-            ),
-            severity=None if len(gpus) == len(images.gpus(facts)) and not served.wheel.unless else "warning",
-        )
+    yield from _wheels.without_code(facts, new=True, title="the framework has no code for this new GPU", cure=_cure)
+
+
+def _cure(name: str) -> Cure:
+    if name != "PyTorch":
+        return Cure("SHOWN", f"Take a newer {name}.")
+    return Cure(
+        "SHOWN",
+        "Take PyTorch 2.7 or newer from the index of CUDA 12.8, or newer, or an image built with it.",
+        ("pip install 'torch>=2.7' --index-url https://download.pytorch.org/whl/cu128",),
+    )
 
 
 RULE = Rule(

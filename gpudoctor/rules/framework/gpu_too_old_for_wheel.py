@@ -18,42 +18,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpudoctor.model import Cure, Evidence, Finding, Rule, Where
-from gpudoctor.rules import images
+from gpudoctor.model import Cure, Rule
 from gpudoctor.rules.framework import _wheels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpudoctor.facts import Facts
+    from gpudoctor.model import Finding
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Find a framework whose code is all for newer GPUs than one here."""
-    for served in _wheels.unserved(facts):
-        gpus = tuple(gpu for gpu in served.gpus if gpu.capability is not None and gpu.capability < min(served.targets.code))
-        if not gpus:
-            continue
-        sm = "sm_" + "".join(map(str, gpus[0].capability or ()))
-        yield Finding(
-            "the framework has no code for this old GPU",
-            f"{images.named(served.wheel, served.name)} for CUDA {served.wheel.cuda} has code for {_wheels.written(served.targets)}; the {gpus[0].name} "
-            f"is {sm}: each kernel fails with 'no kernel image is available'{images.hedge(served.wheel)}.",
-            (
-                images.evidence(served.wheel.told),
-                *(Evidence(Where(f"{gpu.path}/device"), f"0x{gpu.device_id} ({gpu.name}, {sm})") for gpu in gpus[:1]),
-            ),
-            Cure(
-                "SHOWN",
-                "Take PyTorch 2.14 or older from the index of CUDA 12.6, which still has code for Maxwell, Pascal and Volta."
-                if served.name == "PyTorch"
-                else f"Take an older {served.name}.",
-                ("pip install 'torch<2.15' --index-url https://download.pytorch.org/whl/cu126",)
-                if served.name == "PyTorch"
-                else (),
-            ),
-            severity=None if len(gpus) == len(images.gpus(facts)) and not served.wheel.unless else "warning",
-        )
+    yield from _wheels.without_code(facts, new=False, title="the framework has no code for this old GPU", cure=_cure)
+
+
+def _cure(name: str) -> Cure:
+    if name != "PyTorch":
+        return Cure("SHOWN", f"Take an older {name}.")
+    return Cure(
+        "SHOWN",
+        "Take PyTorch 2.14 or older from the index of CUDA 12.6, which still has code for Maxwell, Pascal and Volta.",
+        ("pip install 'torch<2.15' --index-url https://download.pytorch.org/whl/cu126",),
+    )
 
 
 RULE = Rule(
