@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 
+from gpudoctor.bundle import Wanted, call
+from gpudoctor.bundle.checks import layout
 from gpudoctor.commands import bundle as command
+from gpudoctor.facts import Facts
+from gpudoctor.host.hostfile import load
 from tests.bundle import laid
 
 if TYPE_CHECKING:
@@ -134,3 +138,46 @@ def test_the_body_is_read_from_a_file(tmp_path):
     assert command._body(f"@{good}") == '{"text": "é"}'
     with pytest.raises(ValueError, match="UTF-8"):
         command._body(f"@{bad}")
+
+
+def dangerous(root: Path) -> Path:
+    """Write a bundle with a pickle that would run a command."""
+    yml = laid.BENTOML_YML + "- name: vocab\n  artifact_type: PickleArtifact\n  metadata: {}\n"
+    laid.bentoml_0_13(root, yml=yml)
+    (root / "Classifier" / "artifacts" / "vocab.pkl").write_bytes(b"cos\nsystem\n(Vtrue\ntR.")
+    return root
+
+
+@pytest.mark.parametrize(("words", "verdict"), [((), "refused"), (("--trust",), "fail")])
+def test_the_static_pass_says_what_would_not_be_loaded(words, verdict, tmp_path):
+    """A dangerous pickle is refused before anything is called; who trusts it has its error all the same."""
+    ran = smoke("--bundle", str(dangerous(tmp_path)), "--static", "--host", str(HOST), "--json", *words)
+    value = json.loads(ran.stdout)
+    assert (ran.returncode, value["verdict"]) == (1, verdict)
+    assert "dangerous-pickle" in {each["check"] for each in value["static"]}
+
+
+@pytest.mark.parametrize(("device", "verdict"), [("cuda", "fail"), ("cpu", "pass")])
+def test_a_bundle_that_ran_and_is_packed_wrongly_does_not_pass(device, verdict, tmp_path, monkeypatch):
+    """What ran on the GPU of a good environment fails where the bundle itself would not; on the CPU the call alone is judged."""
+    laid.bentoml_0_13(tmp_path, pip="bentoml==0.13.2\nonnxruntime==1.16.3\n")
+    monkeypatch.setattr(call, "call", lambda *_: call.Called((), "pass", "It ran."))
+    want = command.Asked(str(tmp_path), Wanted(python="python3", device=device), static=False)
+    done = command.run(Facts(load(str(HOST))), want, lambda *_: None)
+    assert "error" in {each.severity for each in done.static}
+    assert (done.verdict, done.code) == (verdict, int(verdict == "fail"))
+
+
+def test_a_check_that_breaks_is_a_result_and_hides_no_other(tmp_path, monkeypatch):
+    """Where a check raises, it says so as unknown, and what the others found stays."""
+    laid.bentoml_0_13(tmp_path, pip="bentoml==0.13.2\nonnxruntime==1.16.3\nonnxruntime-gpu==1.16.3\n")
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("this bundle is odd")
+
+    monkeypatch.setattr(layout, "check", broken)
+    want = command.Asked(str(tmp_path), Wanted(), static=True)
+    said = {each.check: each for each in command.run(Facts(load(str(HOST))), want, lambda *_: None).static}
+    assert said["check-broke"].severity == "unknown"
+    assert "this bundle is odd" in said["check-broke"].text
+    assert "both-onnxruntimes" in said

@@ -132,6 +132,15 @@ def test_what_an_upper_file_takes_away_goes_from_what_it_extends_and_from_below(
     assert found["web"]["ipc"] == "host"
 
 
+def test_reset_of_a_service_and_of_one_entry():
+    """A service that an upper file takes away is gone, and what it would extend is not asked; an entry of a list goes alone."""
+    gone = "services: {two: !reset {extends: {file: absent.yml, service: e}}, web: {expose: ['1', !reset '2']}}"
+    found = merged("services: {two: {image: y}, web: {image: x, expose: ['9']}}", gone)
+    assert found == {"web": {"image": "x", "expose": ["9", "1"]}}
+    files = (("0.yml", gone.encode()), ("1.yml", b"services: {two: {image: z}}"))
+    assert composed.merged(files, lambda *_: None, {}.get).lacking == {}
+
+
 def test_names_in_upper_files_are_relative_to_the_first_file(tmp_path):
     """env_file and extends of a file in another folder are looked for beside the first file, as Compose does it."""
     for folder in ("a", "b"):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.bundle import laid
+
 ROOT = Path(__file__).parent.parent
 HOST = ROOT / "fixtures" / "hosts" / "ubuntu-22.04-a10g-hook.host"
 NODES = ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"]
@@ -135,3 +137,28 @@ def test_wrong_usage_is_answered_with_a_sentence(words):
     ran = run_args(*words)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("gpudoctor: ")
+
+
+def test_a_host_without_uvm_gets_no_line_and_the_command_that_makes_it(old, tmp_path):
+    """Where one node is missing the exit code is 1, nothing is printed that would fail, and the command is said."""
+    host = tmp_path / "without-uvm.host"
+    kept = [line for line in HOST.read_text().splitlines() if not line.startswith("-- /dev/nvidia-uvm")]
+    host.write_text("\n".join(kept) + "\n")
+    ran = run_args(str(old), host=host)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "missing: /dev/nvidia-uvm" in ran.stderr
+    assert "nvidia-modprobe" in ran.stderr
+
+
+def test_a_path_with_a_dollar_reaches_docker_and_compose(tmp_path):
+    """A Triton repository is mounted by its path, quoted for the shell, its `$` doubled for Compose."""
+    folder = tmp_path / "a $b"
+    (folder / "relu" / "1").mkdir(parents=True)
+    (folder / "relu" / "1" / "model.onnx").write_bytes(laid.onnx())
+    (folder / "relu" / "config.pbtxt").write_text('name: "relu"\nplatform: "onnxruntime_onnx"\n')
+    words = shlex.split(run_args(str(folder)).stdout)
+    assert words[words.index("-v") + 1] == f"{folder}:/models:ro"
+    assert words[-2:] == ["tritonserver", "--model-repository=/models"]
+    (only,) = yaml.safe_load(run_args(str(folder), "--format", "compose").stdout)["services"].values()
+    assert only["volumes"] == [f"{folder}:/models:ro".replace("$", "$$")]
+    assert only["ports"] == ["8000:8000", "8001:8001", "8002:8002"]

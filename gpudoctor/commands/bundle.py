@@ -164,12 +164,14 @@ def _judged(
 ) -> Result:
     errors = [each for each in static if each.severity == "error"]
     first = f"{_counted(len(errors))} by the static pass" if errors else ""
-    if any(each.check == "dangerous-pickle" for each in errors) and not want.call.trust:
-        text = "Loading it would run code that no model needs (dangerous-pickle), so it is not loaded without --trust."
-        return _result(want, bundle, static, "refused", text)
     if any(each.check in {"weights-only", "other-server"} for each in static):
         return _result(want, bundle, static, "nothing-to-test", "There is nothing in it that can be called.")
     if not want.environment:
+        from gpudoctor.bundle import isolate
+
+        why = isolate.refused(static, trust=want.call.trust, container=False)
+        if why:
+            return _result(want, bundle, static, "refused", why)
         if errors:
             return _result(want, bundle, static, "fail", f"{first}. {'' if want.static else _WHAT_TO_GIVE}".rstrip())
         untold = any(each.severity == "unknown" for each in static)

@@ -185,6 +185,7 @@ def test_what_is_broken_is_named(service, break_it: Callable[[Path], None], chec
     before = sorted(folder.rglob("*"))
     code, found = smoke(folder, *STATIC)
     assert check in named(found) | named(found, "warning"), found["static"]
+    assert (found["verdict"] == "refused") is (check == "dangerous-pickle")
     assert found["verdict"] != "pass"
     if check != "runs-setup-sh":
         assert code in {1, 2}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from gpudoctor.bundle import h5, safetensors, savedmodel_pb, torchzip
+from gpudoctor.bundle import h5, safetensors, savedmodel_pb, torchzip, zips
 from tests.amount import need_real
 
 TORCH = Path(__file__).parents[2] / ".cache/frameworks/torch/bin/python"
@@ -279,3 +279,13 @@ def test_nothing_of_an_archive_is_imported(made):
     code = "import sys; from gpudoctor.bundle import torchzip; torchzip.read(open(sys.argv[1], 'rb')); print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code, str(made / "module.pt")], capture_output=True, text=True, check=True)
     assert not {"torch", "zipfile", "pickle", "numpy"} & set(ran.stdout.split())
+
+
+def test_more_members_than_are_read_are_said(monkeypatch):
+    """A directory that is too long to be read is no empty archive."""
+    data = archive({"a": b"1", "b": b"2"})
+    monkeypatch.setattr(torchzip, "_MOST_MEMBERS", 1)
+    assert read(data).state == "unread"
+    assert len(zips.members(io.BytesIO(data), len(data)) or ()) == 2
+    monkeypatch.setattr(zips, "MOST", 1)
+    assert zips.members(io.BytesIO(data), len(data)) is None

@@ -98,6 +98,19 @@ def test_the_drivers_own_list_is_a_witness_too():
         (torch(module({"cpu": 2, "cuda:0": 2}, {"cuda:0": 1})), "mixed", "cpu and cuda"),
         (torch(module({"cpu": 4}, {"cpu": 1})) | ort(session({CUDA: 3})), "mixed", "parameters"),
         ({"tensorflow": {"version": "2.21", "gpus": [], "variables": {"": 2}, "peak": {}}}, "cpu", "has no GPU"),
+        (torch(module({"cpu": 4}, {"cuda:0": 1})), "mixed", "its outputs on cuda"),
+        (
+            {
+                "tensorflow": {
+                    "version": "2.21",
+                    "gpus": ["/device:GPU:0"],
+                    "variables": {"/job:localhost/device:CPU:0": 2},
+                    "peak": {"/device:GPU:0": 512},
+                }
+            },
+            "mixed",
+            "all its variables are on the CPU",
+        ),
         ({}, "unknown", "no framework"),
     ],
 )
@@ -173,3 +186,10 @@ def test_evidence_is_always_json():
 def test_the_verdict_is_that_of_the_worst_call(oks, wanted):
     """One failure fails all; one that could not be tried leaves it open; none at all is nothing to test."""
     assert verdict.verdict([Call("x", ok, "unknown", {}, "") for ok in oks]) == wanted
+
+
+def test_both_places_and_no_open_gpu_is_told_apart():
+    """A framework that speaks of both, while no process has a GPU open, is not believed."""
+    made = judged(ort(session({CUDA: 9, CPU: 3}, {CPU: {"Conv": 2}})), IDLE)
+    assert (made.ok, made.ran_on) == (False, "unknown")
+    assert "none of its processes has a GPU open" in made.text
